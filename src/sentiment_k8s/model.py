@@ -1,0 +1,214 @@
+"""The model: an ONNX Runtime session, its labels, and what its logits mean."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from .errors import ModelError
+from .hub import ModelFiles
+from .tokenizer import Tokenizer, Tokens
+
+Logits = npt.NDArray[np.float32]
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+LONGEST = 512  # tokens a text when the model itself sets no bound
+KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
+INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+QUANTISED = ("int8", "quint8", "qint8", "uint8", "quantized")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a row of the log and `/health` say of the model."""
+
+    id: str
+    revision: str
+    precision: str
+    labels: tuple[str, ...]
+    problem_type: ProblemType
+    max_tokens: int
+
+
+class Model:
+    """A sequence classifier ready to run.
+
+    Args:
+        files: where it is.
+        threads: intra-op threads of ONNX Runtime.
+
+    Raises:
+        ModelError: the folder cannot be served, and why.
+    """
+
+    def __init__(self, files: ModelFiles, threads: int) -> None:
+        config = _read_json(files, "config.json")
+        labels, problem_type = _head(config, files)
+        self._session = _session(files, threads)
+        self._dtypes = _inputs(self._session, files)
+        self.info = ModelInfo(
+            files.id,
+            files.revision,
+            _precision(self._session, files),
+            labels,
+            problem_type,
+            _max_tokens(config, _read_json(files, "tokenizer_config.json", optional=True)),
+        )
+        tokenizer = files.small_file("tokenizer.json")
+        if tokenizer is None:
+            raise ModelError(
+                f"{files.id} has no tokenizer.json; `sentiment model export` writes one "
+                "from the older vocabulary files."
+            )
+        self.tokenizer = Tokenizer(tokenizer, self.info.max_tokens)
+        self._pad_id = int(config.get("pad_token_id") or 0)
+        self._check_width(files)
+
+    def run(self, batch: Sequence[Tokens]) -> Logits:
+        """The logits of a batch, padded to its longest text.
+
+        Args:
+            batch: n tokenised texts.
+
+        Returns:
+            float32 of shape (n, labels).
+        """
+        shape = (len(batch), max(map(len, batch)))
+        ids: npt.NDArray[np.integer[Any]] = np.full(shape, self._pad_id, self._dtypes["input_ids"])
+        for row, tokens in zip(ids, batch, strict=True):
+            row[: len(tokens)] = tokens.ids
+        inputs = {"input_ids": ids}
+        if dtype := self._dtypes.get("attention_mask"):
+            lengths = np.fromiter(map(len, batch), np.int64, shape[0])
+            inputs["attention_mask"] = (np.arange(shape[1]) < lengths[:, None]).astype(dtype)
+        if dtype := self._dtypes.get("token_type_ids"):
+            inputs["token_type_ids"] = np.zeros(shape, dtype)
+            for row, tokens in zip(inputs["token_type_ids"], batch, strict=True):
+                row[: len(tokens)] = tokens.type_ids
+        [logits] = self._session.run(["logits"], inputs)
+        return np.asarray(logits, np.float32)
+
+    def scores(self, logits: Logits) -> Logits:
+        """Logits to scores, by the kind of head: softmax over labels, a sigmoid a label, or the
+        plain value of a regression.
+
+        Args:
+            logits: float32 of shape (n, labels).
+        """
+        match self.info.problem_type:
+            case "regression":
+                return logits
+            case "multi_label_classification":
+                return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+            case "single_label_classification":
+                exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+                return np.asarray(
+                    exponentials / exponentials.sum(axis=1, keepdims=True), np.float32
+                )
+
+    def warm_up(self, token_budget: int) -> None:
+        """Run the largest batches that the budget allows: the longest text alone, and the most
+        texts of a common length, so that the first request finds memory and kernels ready."""
+        for count, length in ((1, self.info.max_tokens), (max(1, token_budget // 32), 32)):
+            tokens = Tokens([self._pad_id] * length, [0] * length, truncated=False)
+            self.run([tokens] * count)
+
+    def _check_width(self, files: ModelFiles) -> None:
+        try:
+            width = self.run(self.tokenizer.encode(["a"])).shape[-1]
+        except Exception as error:
+            raise ModelError(f"{files.onnx} fails on a one-word text: {error}.") from None
+        if width != len(self.info.labels):
+            raise ModelError(
+                f"{files.onnx} gives {width} logits, but config.json has "
+                f"{len(self.info.labels)} labels in id2label."
+            )
+
+
+def _read_json(files: ModelFiles, name: str, *, optional: bool = False) -> dict[str, Any]:
+    path = files.small_file(name)
+    if path is None:
+        if optional:
+            return {}
+        raise ModelError(f"{files.id} has no {name}: not a Hugging Face model folder.")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}.") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a JSON object.")
+    return content
+
+
+def _head(config: dict[str, Any], files: ModelFiles) -> tuple[tuple[str, ...], ProblemType]:
+    """Labels in the order of the logits, and the kind of head, as `transformers` reads them."""
+    names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        by_index = {int(index): str(label) for index, label in names.items()}
+        labels = tuple(by_index[index] for index in range(len(by_index)))
+    except (AttributeError, KeyError, ValueError, TypeError):
+        raise ModelError(f"id2label in config.json of {files.id} does not count from 0.") from None
+    if len(set(labels)) != len(labels):
+        raise ModelError(f"id2label in config.json of {files.id} has the same label twice.")
+    kind = config.get("problem_type")
+    match kind:
+        case "regression" | "multi_label_classification" | "single_label_classification":
+            return labels, kind
+        case None:
+            one_output = len(labels) == 1
+            return labels, (
+                "multi_label_classification" if one_output else "single_label_classification"
+            )
+        case _:
+            raise ModelError(f"problem_type {kind!r} in config.json of {files.id} is unknown.")
+
+
+def _session(files: ModelFiles, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning threads burn the CPU quota that the next batch needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Shapes differ from batch to batch: plans made for one shape would only pile up.
+    options.enable_mem_pattern = False
+    try:
+        return ort.InferenceSession(files.onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions have no common base
+        raise ModelError(f"{files.onnx} is not a usable ONNX model: {error}.") from None
+
+
+def _inputs(session: ort.InferenceSession, files: ModelFiles) -> dict[str, type]:
+    types = {node.name: node.type for node in session.get_inputs()}
+    outputs = [node.name for node in session.get_outputs()]
+    unusable = set(types) - KNOWN_INPUTS or {n for n, kind in types.items() if kind not in INTEGERS}
+    if "input_ids" not in types or unusable or "logits" not in outputs:
+        raise ModelError(
+            f"{files.onnx} is not an encoder with a classification head: "
+            f"its inputs are {sorted(types)}, its outputs {outputs}."
+        )
+    return {name: INTEGERS[kind] for name, kind in types.items()}
+
+
+def _precision(session: ort.InferenceSession, files: ModelFiles) -> str:
+    """As the export wrote it into the model, else by the file's name, as on the hub."""
+    written = session.get_modelmeta().custom_metadata_map.get("precision")
+    if written:
+        return str(written)
+    name = files.onnx.stem
+    if any(word in name for word in QUANTISED):
+        return "int8"
+    return next((kind for kind in ("fp16", "q4", "bnb4") if kind in name), "fp32")
+
+
+def _max_tokens(config: dict[str, Any], tokenizer_config: dict[str, Any]) -> int:
+    """The longest text, special tokens included; RoBERTa's positions start after the padding's."""
+    positions = config.get("max_position_embeddings") or LONGEST
+    if config.get("model_type") in {"roberta", "xlm-roberta", "camembert", "bertweet"}:
+        positions -= int(config.get("pad_token_id", 1)) + 1
+    said = tokenizer_config.get("model_max_length") or LONGEST
+    return int(min(positions, said, LONGEST))

@@ -1,0 +1,130 @@
+"""The log's rows, and the group commit that makes them durable before an answer is given."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+logger = logging.getLogger(__name__)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_ROWS_IN_A_COMMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRow:
+    """One answered prediction, with what makes it reproducible.
+
+    `created_at` is the time in `id` (UUIDv7), in UTC and whole milliseconds; `scores` has every
+    label's score; `revision` is the hub commit or the digest of the ONNX file.
+    """
+
+    id: UUID
+    created_at: datetime
+    text: str
+    prediction: str
+    score: float
+    scores: dict[str, float]
+    model: str
+    revision: str
+    precision: str
+    tokens: int
+    truncated: bool
+    queue_seconds: float
+    inference_seconds: float
+    request_id: str
+    subject: str | None = None
+
+
+class Identities:
+    """Makes UUIDv7 ids that rise within a process (RFC 9562, section 6.2, method 1)."""
+
+    def __init__(self) -> None:
+        self._milliseconds = 0
+        self._counter = 0
+
+    def next(self) -> tuple[UUID, datetime]:
+        """A new id and the time in it."""
+        now = time.time_ns() // 1_000_000
+        if now > self._milliseconds:
+            self._milliseconds, self._counter = now, 0
+        else:  # the same millisecond, or a clock that was set back
+            self._counter += 1
+            if self._counter > 0xFFF:
+                self._milliseconds, self._counter = self._milliseconds + 1, 0
+        random = int.from_bytes(os.urandom(8), "big") >> 2
+        value = self._milliseconds << 80 | 0x7 << 76 | self._counter << 64 | 0b10 << 62 | random
+        return UUID(int=value), EPOCH + timedelta(milliseconds=self._milliseconds)
+
+
+class RowStore(Protocol):
+    """Where rows become durable. The database is one; a spool before it will be another."""
+
+    async def insert(self, rows: Sequence[PredictionRow]) -> None:
+        """Return once all rows are durable; raise `DatabaseUnavailable` if they are not."""
+
+
+class Recorder:
+    """Group commit: while one transaction is under way, the rows of the next one gather.
+
+    Args:
+        store: where the rows go.
+    """
+
+    def __init__(self, store: RowStore) -> None:
+        self._store = store
+        self._waiting: list[tuple[Sequence[PredictionRow], asyncio.Future[None]]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    async def record(self, rows: Sequence[PredictionRow]) -> None:
+        """Return once `rows` are durable.
+
+        Raises:
+            DatabaseUnavailable: they are not, and nothing may be claimed.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, done))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all(), name="recorder")
+        await done
+
+    async def close(self) -> None:
+        """Wait until everything that was handed in is durable or refused."""
+        while self._writer is not None:
+            await asyncio.shield(self._writer)
+
+    async def _write_all(self) -> None:
+        try:
+            while self._waiting:
+                await self._write(self._take())
+        finally:
+            self._writer = None
+
+    def _take(self) -> list[tuple[Sequence[PredictionRow], asyncio.Future[None]]]:
+        size = taken = 0
+        for rows, _ in self._waiting:
+            size += len(rows)
+            if taken and size > MOST_ROWS_IN_A_COMMIT:
+                break
+            taken += 1
+        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return group
+
+    async def _write(
+        self, group: list[tuple[Sequence[PredictionRow], asyncio.Future[None]]]
+    ) -> None:
+        try:
+            await self._store.insert([row for rows, _ in group for row in rows])
+        except Exception as error:
+            for _, done in group:
+                if not done.done():
+                    done.set_exception(error)
+        else:
+            for _, done in group:
+                if not done.done():
+                    done.set_result(None)
