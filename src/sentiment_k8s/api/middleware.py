@@ -1,0 +1,117 @@
+"""Around every request: its id, its error shape, its count and time, its log line."""
+
+import logging
+import re
+import time
+import traceback
+from uuid import uuid4
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..errors import MethodNotAllowed, NotFound, RequestError, SentimentError
+from ..metrics import Metrics
+from .http import error_response
+
+logger = logging.getLogger("sentiment_k8s.access")
+
+SANE_ID = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
+CLIENT_GONE = 499  # never sent: nobody is there to read it
+
+
+class RequestMiddleware:
+    """Gives a request its id, answers errors, counts and logs. Never logs a text or a query.
+
+    Args:
+        app: what answers.
+        metrics: where to count.
+        access_log: `errors`, `all` or `off`.
+        recorded: whether answers are recorded; where they are not, every answer's header says so.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, access_log: str, recorded: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._access_log = access_log
+        self._headers = [] if recorded else [(b"x-sentiment-recorded", b"off")]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["request_id"] = _request_id(scope)
+        headers = [*self._headers, (b"x-request-id", request_id.encode())]
+        started = time.perf_counter()
+        status = CLIENT_GONE
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *headers]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            pass
+        except Exception as error:
+            _log_bug(error, request_id)
+            if status == CLIENT_GONE:
+                bug = SentimentError("The server has a fault; its log knows more by X-Request-ID.")
+                await error_response(bug)(scope, receive, send_with_id)
+        self._finish(scope, status, time.perf_counter() - started)
+
+    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self._metrics.requests.labels(route, status).inc()
+        self._metrics.request_seconds.labels(route).observe(seconds)
+        if self._access_log == "all" or (self._access_log == "errors" and status >= 400):
+            logger.info(
+                "%s %s %d",
+                scope["method"],
+                route,
+                status,
+                extra={"request_id": scope["request_id"], "seconds": round(seconds, 6)},
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and SANE_ID.fullmatch(value):
+            return str(value, "ascii")
+    return uuid4().hex
+
+
+def _log_bug(error: Exception, request_id: str) -> None:
+    """Where it happened and its type; not its message, which may hold a text."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("%s\n%s", type(error).__name__, frames, extra={"request_id": request_id})
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer our errors, and the framework's, in the one shape."""
+
+    async def ours(_: Request, error: Exception) -> Response:
+        assert isinstance(error, SentimentError)  # noqa: S101  # as registered
+        return error_response(error)
+
+    async def framework(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101  # as registered
+        match error.status_code:
+            case 404:
+                return error_response(NotFound("There is no such route: see /docs."))
+            case 405:
+                response = error_response(
+                    MethodNotAllowed(f"{request.method} is not for this route: see /docs.")
+                )
+                response.headers.update(error.headers or {})
+                return response
+            case _:
+                return error_response(RequestError(str(error.detail)))
+
+    app.add_exception_handler(SentimentError, ours)
+    app.add_exception_handler(HTTPException, framework)

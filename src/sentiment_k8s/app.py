@@ -1,0 +1,52 @@
+"""The factory of the ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from . import __version__
+from .api import page, predict, predictions, probes
+from .api.middleware import RequestMiddleware, add_error_handlers
+from .logs import set_up_logging
+from .service import Service
+from .settings import load_settings
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application over a service, which it starts (unless it has been) and closes.
+
+    Args:
+        service: the parts of the server.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service:
+            yield
+
+    app = FastAPI(
+        title="sentiment-k8s",
+        version=__version__,
+        description="Classifies texts on CPU; every answer is a durable row.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.add_middleware(
+        RequestMiddleware,
+        metrics=service.metrics,
+        access_log=service.settings.access_log,
+        recorded=service.record_mode != "off",
+    )
+    add_error_handlers(app)
+    for protocol in (predict, predictions, probes):
+        app.include_router(protocol.router(service))
+    page.add_page(app)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """The application as the environment says, for `uvicorn app:app`."""
+    settings = load_settings()
+    set_up_logging(settings.log_level)
+    return create_app(Service(settings))

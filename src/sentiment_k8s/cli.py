@@ -1,0 +1,182 @@
+"""The command line: `sentiment serve | classify | model | db | settings`."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from . import __version__
+from .errors import SentimentError
+from .settings import (
+    Settings,
+    allowed_values,
+    environment_name,
+    flag_name,
+    load_settings,
+    settings_table,
+)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MODEL_SETTINGS = ("model", "revision", "model_file")
+RECORD_SETTINGS = ("database_url", "data_dir")
+
+
+def settings_options(*names: str) -> Callable[[Command], Command]:
+    """Give a command the flags of these settings."""
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            field = Settings.model_fields[name]
+            choices = allowed_values(name)
+            default = "" if field.default is None else f"; default {field.default}"
+            command = click.option(
+                flag_name(name),
+                name,
+                type=click.Choice(choices) if choices else str,
+                help=f"{field.description}  [{environment_name(name)}{default}]".replace("`", ""),
+            )(command)
+        return command
+
+    return decorate
+
+
+class Sentences(click.Group):
+    """A group whose commands end in a sentence and an exit code, not in a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SentimentError as error:
+            fail(error.message)
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Say what is wrong on standard error (and to Kubernetes, as the pod's last state) and exit."""
+    click.echo(f"Error: {message}", err=True)
+    termination_log = Path("/dev/termination-log")
+    if "KUBERNETES_SERVICE_HOST" in os.environ and termination_log.exists():
+        termination_log.write_text(message)
+    sys.exit(code)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sentiment")
+def main() -> None:
+    """Classify the sentiment of texts on plain CPUs, and keep a durable log of every answer.
+
+    \b
+    Try:
+      sentiment serve                         the page and the API on 127.0.0.1:8000
+      sentiment classify reviews.csv          a file, with a progress bar
+      echo "I love AI!" | sentiment classify -
+
+    Every flag is also an environment variable: `sentiment settings` lists them.
+    """
+    # Matrix products here are ONNX Runtime's; NumPy's own would only keep idle threads and memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+@main.command()
+@settings_options(*Settings.model_fields)
+def serve(**flags: object) -> None:
+    """Serve the page and the API.
+
+    Without DATABASE_URL an embedded PostgreSQL keeps the log in --data-dir. SIGTERM or Ctrl-C stops
+    in order: unready, drain, flush the log, close.
+    """
+    from .logs import set_up_logging
+    from .server import serve as serve_until_stopped
+
+    settings = load_settings(flags)
+    set_up_logging(settings.log_level)
+    run(serve_until_stopped(settings))
+
+
+@main.group()
+def model() -> None:
+    """Show, pull or export a model."""
+
+
+@model.command("show")
+@settings_options(*MODEL_SETTINGS)
+def model_show(**flags: object) -> None:
+    """Load a model and say what it is: id, revision, precision, labels, longest text."""
+    from dataclasses import asdict
+
+    from .hub import find_model
+    from .model import Model
+
+    settings = load_settings(flags)
+    files = find_model(settings.model, settings.revision, settings.model_file)
+    for name, value in asdict(Model(files, threads=1).info).items():
+        click.echo(f"{name:13} {', '.join(value) if isinstance(value, tuple) else value}")
+    click.echo(f"{'file':13} {files.onnx} ({files.onnx.stat().st_size / 1e6:.1f} MB)")
+
+
+@model.command("pull")
+@click.argument("id")
+@settings_options("revision", "model_file")
+def model_pull(id: str, **flags: object) -> None:  # noqa: A002  # the argument's name in the help
+    """Download a model from the hub into its cache, and say where it is."""
+    from .hub import find_model
+
+    settings = load_settings(flags | {"model": id})
+    files = find_model(settings.model, settings.revision, settings.model_file)
+    click.echo(f"{files.id} at revision {files.revision}: {files.onnx}")
+
+
+@model.command("export")
+@click.argument("id")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--revision", help="Hub revision: a commit, tag or branch.")
+@click.option("--precision", type=click.Choice(["int8", "fp32"]), default="int8", show_default=True)
+def model_export(id: str, folder: Path, revision: str | None, precision: str) -> None:  # noqa: A002
+    """Turn a checkpoint (a hub ID or a folder with safetensors) into an ONNX FOLDER to serve.
+
+    Needs the extra: pip install "sentiment-k8s[export]".
+    """
+    from .export import export
+
+    export(id, folder, precision=precision, revision=revision)
+    click.echo(f"Exported to {folder}: serve it by `sentiment serve --model {folder}`.")
+
+
+@main.group()
+def db() -> None:
+    """Look after the log's database."""
+
+
+@db.command("upgrade")
+@settings_options("database_url")
+@click.option("--wait", "wait_seconds", default=0.0, help="Seconds to wait for PostgreSQL.")
+def db_upgrade(wait_seconds: float, **flags: object) -> None:
+    """Bring the schema of DATABASE_URL to the newest version; does nothing when it is there."""
+    from .errors import SettingsError
+    from .logs import set_up_logging
+    from .migrations import upgrade
+
+    settings = load_settings(flags)
+    set_up_logging(settings.log_level)
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL is not set: say which database to upgrade.")
+    run(upgrade(settings.database_url.get_secret_value(), wait_seconds=wait_seconds))
+    click.echo("The database is at the newest version.")
+
+
+@main.command()
+def settings() -> None:
+    """List every setting: variable, flag, default, meaning."""
+    click.echo(settings_table(), nl=False)

@@ -1,0 +1,209 @@
+"""What goes over the wire: requests are parsed by these models, answers are documented by them.
+
+Requests are strict: a number is no text, and an unknown field is an error, since it is a typing
+mistake more often than not.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import InputError, RequestError
+from .records import PredictionRow
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PredictOptions(_Request):
+    top_k: Annotated[
+        int | None, Field(ge=1, description="Answer the scores of this many labels, best first.")
+    ] = None
+    truncate: Annotated[
+        bool, Field(description="Cut a text that is longer than the model takes; else it is 413.")
+    ] = True
+    subject: Annotated[
+        str | None,
+        Field(max_length=256, description="Opaque id of the person, kept for later erasure."),
+    ] = None
+
+
+class PredictQuery(PredictOptions):
+    text: Annotated[str, Field(description="The text to classify.", examples=["I love AI!"])]
+
+
+class PredictRequest(PredictOptions):
+    text: Annotated[str | None, Field(description="One text.", examples=["I love AI!"])] = None
+    texts: Annotated[list[str] | None, Field(description="Several texts.")] = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.text is None) == (self.texts is None):
+            raise ValueError('send either "text" or "texts"')
+        return self
+
+
+class PredictionsQuery(_Request):
+    limit: Annotated[int, Field(ge=1, le=500, description="Rows a page.")] = 50
+    cursor: Annotated[str | None, Field(description="`next` of the page before.")] = None
+    label: Annotated[str | None, Field(description="Only rows with this prediction.")] = None
+    since: Annotated[AwareDatetime | None, Field(description="Not before this time.")] = None
+    until: Annotated[AwareDatetime | None, Field(description="Before this time.")] = None
+
+
+class StatsQuery(_Request):
+    hours: Annotated[int, Field(ge=1, le=24 * 90, description="How far back.")] = 24
+    buckets: Annotated[int, Field(ge=1, le=500, description="Equal parts of that time.")] = 24
+
+
+class LabelScore(BaseModel):
+    label: str
+    score: float
+
+
+class Answer(BaseModel):
+    """One classified text. `id` and `created_at` are null where nothing is recorded."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str
+    prediction: str
+    score: float
+    id: UUID | None
+    created_at: datetime | None
+    model: str
+    truncated: bool
+    scores: list[LabelScore] | None = None
+
+
+class Answers(BaseModel):
+    predictions: list[Answer]
+
+
+class LoggedPrediction(BaseModel):
+    """A row of the log; rows that others inserted may have nulls."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: UUID
+    created_at: datetime
+    text: str
+    prediction: str | None
+    score: float | None
+    scores: dict[str, float] | None
+    model: str | None
+    revision: str | None
+    precision: str | None
+    tokens: int | None
+    truncated: bool | None
+    queue_seconds: float | None
+    inference_seconds: float | None
+    request_id: str | None
+    subject: str | None
+
+
+class PredictionsPage(BaseModel):
+    predictions: list[LoggedPrediction]
+    next: str | None
+
+
+class StatsBucket(BaseModel):
+    start: datetime
+    counts: dict[str, int]
+
+
+class Stats(BaseModel):
+    since: datetime
+    until: datetime
+    bucket_seconds: float
+    buckets: list[StatsBucket]
+    totals: dict[str, int]
+
+
+class ModelHealth(BaseModel):
+    id: str
+    revision: str
+    precision: str
+    labels: list[str]
+    max_tokens: int
+
+
+class RecordHealth(BaseModel):
+    mode: Literal["postgresql", "embedded", "off"]
+    available: bool
+
+
+class Health(BaseModel):
+    status: Literal["healthy"]
+    ready: bool
+    version: str
+    model: ModelHealth | None
+    record: RecordHealth
+
+
+class ErrorBody(BaseModel):
+    error: str
+    error_type: str
+
+
+def parse_json(model: type[Model], body: bytes) -> Model:
+    """Read a JSON body.
+
+    Raises:
+        RequestError: what is wrong with it, in a sentence that does not repeat its content.
+    """
+    try:
+        return model.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        raise _explained(error) from None
+
+
+def parse_strings(model: type[Model], values: dict[str, str]) -> Model:
+    """Read a query string's parameters.
+
+    Raises:
+        RequestError: what is wrong with them.
+    """
+    try:
+        return model.model_validate_strings(values)
+    except ValidationError as error:
+        raise _explained(error) from None
+
+
+def _explained(error: ValidationError) -> RequestError:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    name = ".".join(map(str, first["loc"]))
+    match first["type"]:
+        case "json_invalid":
+            return RequestError(
+                f"The body is not JSON: {first['msg'].removeprefix('Invalid JSON: ')}."
+            )
+        case "extra_forbidden":
+            return RequestError(f"There is no field {name[:64]!r}: see /docs for those there are.")
+        case "missing":
+            return InputError(f"{name} is missing: send it, for instance {name}=I%20love%20AI!.")
+        case "model_type" | "model_attributes_type":
+            return RequestError("The body is not a JSON object.")
+        case _:
+            message = first["msg"].removeprefix("Value error, ")
+            return RequestError(f"{name}: {message}." if name else f"The body: {message}.")
+
+
+def answer(row: PredictionRow, top_k: int | None, *, recorded: bool) -> dict[str, Any]:
+    """An `Answer` as plain data, ready for JSON: building the model would only check our own."""
+    fields: dict[str, Any] = {
+        "text": row.text,
+        "prediction": row.prediction,
+        "score": row.score,
+        "id": row.id if recorded else None,
+        "created_at": row.created_at if recorded else None,
+        "model": row.model,
+        "truncated": row.truncated,
+    }
+    if top_k is not None:
+        best = sorted(row.scores.items(), key=lambda pair: -pair[1])[:top_k]
+        fields["scores"] = [{"label": label, "score": score} for label, score in best]
+    return fields

@@ -1,0 +1,178 @@
+"""uvicorn as we run it: bounded connections and heads, and a shutdown in order."""
+
+import asyncio
+import logging
+import signal
+import socket
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from prometheus_client import start_http_server
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .api.http import error_response
+from .app import create_app
+from .errors import RequestError, SentimentError, SettingsError, TooLarge
+from .service import Service
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+MOST_HEAD_BYTES = 64 * 1024
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 by httptools; a head must arrive whole within a time and a size.
+
+    uvicorn bounds neither, nor the number of connections in our error shape.
+    """
+
+    def __init__(self, *, settings: Settings, **uvicorns: Any) -> None:
+        super().__init__(**uvicorns)
+        self._settings = settings
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._settings.max_connections:
+            transport.abort()
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_arrived()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head_timer is not None:  # all of it was head
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+                self._refuse(
+                    TooLarge(
+                        f"The head is larger than {MOST_HEAD_BYTES} bytes: send a body by POST."
+                    )
+                )
+
+    def on_message_begin(self) -> None:
+        if self._head_timer is None:  # a further request on this connection
+            self._await_head()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_arrived()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(RequestError("This is no HTTP request that can be read: check the client."))
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(
+            self._settings.body_timeout_seconds, self.timeout_keep_alive_handler
+        )
+
+    def _head_arrived(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, error: SentimentError) -> None:
+        response = error_response(error)
+        head = [f"HTTP/1.1 {error.status} Refused".encode(), b"connection: close"]
+        head += [name + b": " + value for name, value in response.raw_headers]
+        self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
+        self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """Shuts down in order: unready, go on serving for a moment, stop accepting, drain, close.
+
+    Args:
+        config: uvicorn's.
+        service: what becomes unready first.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        [listener] = sockets or []
+        host, port = listener.getsockname()[:2]
+        logger.info(
+            "Ready on http://%s:%d (the page is at /, the API at /docs); answers are recorded: %s.",
+            f"[{host}]" if ":" in host else host,
+            port,
+            self._service.record_mode,
+        )
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        delay = self._service.settings.shutdown_delay_seconds
+        if sig == signal.SIGTERM and self._service.ready and delay:
+            self._service.ready = False
+            logger.info("Stopping in %g seconds: /health/ready says 503 from now on.", delay)
+            loop = asyncio.get_running_loop()
+            loop.call_soon_threadsafe(lambda: loop.call_later(delay, self._stop))
+            return
+        self._service.ready = False
+        self._stop(force=self.should_exit and sig == signal.SIGINT)
+
+    def _stop(self, *, force: bool = False) -> None:
+        # Without uvicorn's list of captured signals, which it raises again at the end: a server
+        # that was told to stop and did has succeeded.
+        self.force_exit = force
+        self.should_exit = True
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket bound to the settings' address.
+
+    Raises:
+        SettingsError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"Cannot listen on {settings.host} port {settings.port} ({error.strerror}): "
+            "stop what is there, or choose another by --port."
+        ) from None
+    return listener
+
+
+async def serve(settings: Settings) -> None:
+    """Run the server until it is told to stop.
+
+    Raises:
+        StartError: it cannot start, and why.
+    """
+    listener = listen(settings)
+    service = Service(settings)
+    try:
+        await service.start()
+    except BaseException:
+        await service.close()
+        raise
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, settings.host, registry=service.metrics.registry)
+    config = uvicorn.Config(
+        create_app(service),
+        http=partial(Protocol, settings=settings),  # type: ignore[arg-type]
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=2048,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
+    )
+    await Server(config, service).serve(sockets=[listener])

