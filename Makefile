@@ -1,0 +1,47 @@
+# Two commands matter: `make run` serves, `make test` tests. Both set up all they need.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types generate lock model bench clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+SST2 ?= ../shared/data/sst2
+export VENV
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Set up and serve the page and the API on 127.0.0.1:8000 (PORT=...)
+	@tools/venv requirements-local.txt
+	@$(BIN)/sentiment serve --port $(PORT)
+
+test: lint types ## Set up, lint, check types, test
+	@$(BIN)/pytest
+
+lint: $(VENV)/dev
+	@$(BIN)/ruff check --output-format concise
+	@$(BIN)/ruff format --check --quiet || { echo "run: make format"; exit 1; }
+
+types: $(VENV)/dev
+	@$(BIN)/mypy
+
+format: $(VENV)/dev ## Format the code
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format --quiet
+
+generate: $(VENV)/dev ## Write again what is generated: init.sql, docs/settings.md
+	@$(BIN)/python -m sentiment_k8s.migrations > init.sql
+	@$(BIN)/python tools/generate.py
+
+lock: $(VENV)/dev ## Pin the newest versions of everything, with hashes
+	@tools/lock
+
+model: ## Train, export and calibrate the bundled model (SST2=folder of GLUE files)
+	@training/make SST2=$(SST2)
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: $(VENV)/dev
+$(VENV)/dev:
+	@tools/venv requirements-dev.txt

@@ -1,0 +1,35 @@
+import httpx
+
+from sentiment_k8s.schemas import Health
+
+
+def test_health_is_healthy_and_describes_model_and_log(client: httpx.Client) -> None:
+    health = Health.model_validate_json(client.get("/health").content)
+    assert health.ready
+    assert health.model is not None
+    assert health.model.labels == ["NEGATIVE", "POSITIVE"]
+    assert health.record.mode == "embedded"
+
+
+def test_a_ready_server_is_live_and_ready(client: httpx.Client) -> None:
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health/ready").status_code == 200
+
+
+def test_metrics_count_what_was_answered(client: httpx.Client) -> None:
+    def counted() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        wanted = 'sentiment_requests_total{route="/predict",status="200"}'
+        return float(next((n for n in lines if n.startswith(wanted)), "0 0").split()[-1])
+
+    before = counted()
+    client.get("/predict", params={"text": "count me"})
+    assert counted() == before + 1
+
+
+def test_the_api_document_has_every_route_with_its_errors(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {"/predict", "/predictions", "/predictions/{id}", "/stats", "/health"} <= set(paths)
+    assert {"200", "400", "413", "429", "503", "504"} <= set(paths["/predict"]["post"]["responses"])
+    assert "422" not in str(paths)
+    assert client.get("/docs").status_code == 200
