@@ -1,0 +1,30 @@
+// Small helpers to make elements. There is no innerHTML on this page: the texts that it shows are
+// written by strangers, so they only ever become text nodes and attributes.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** The element with this id. */
+export const byId = (id) => document.getElementById(id);
+
+/** An HTML element; `attributes.text` is its text, the others are attributes. */
+export function el(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+/** An SVG element, made like `el`. */
+export function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function filled(node, { text, ...attributes }, children) {
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  node.append(...children);
+  return node;
+}
+
+/** Show a sentence in a `role=status` line; `kind` (a look in page.css) is "", "done", "warning" or "error". */
+export function say(line, sentence, kind = "") {
+  if (line.textContent !== sentence) line.textContent = sentence; // or it would be read out again
+  line.dataset.kind = kind;
+}

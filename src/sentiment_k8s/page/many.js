@@ -1,0 +1,182 @@
+// Many texts: a table that can be downloaded.
+
+import { classifyAll } from "./chunks.js";
+import { write } from "./csv.js";
+import { byId, el, say } from "./dom.js";
+import { formatCount, formatSeconds, plural } from "./format.js";
+import { inOrder, legend, scoreText, tag } from "./labels.js";
+import { submitByKeys } from "./one.js";
+import { chosen, closeFile, openFile, showFile, showSample } from "./source.js";
+
+const SHOWN = 1000; // rows in the table; a browser is slow with more, the download has all
+
+let batch = null; // { name, header, items, answers }: what is or was being classified
+let running = null; // the AbortController of the work going on
+
+/** Wire the form, the drop zone and the buttons; `onAnswer()` is called after each piece. */
+export function startMany(onAnswer) {
+  const form = byId("many-form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (running === null) begin(onAnswer);
+  });
+  submitByKeys(byId("lines"), form);
+  byId("file").addEventListener("change", (event) => open(event.target.files[0]));
+  byId("file-remove").addEventListener("click", () => {
+    closeFile();
+    byId("lines").focus();
+  });
+  byId("has-header").addEventListener("change", showFile);
+  byId("column").addEventListener("change", showSample);
+  byId("many-cancel").addEventListener("click", () => running?.abort());
+  byId("many-resume").addEventListener("click", () => work(onAnswer));
+  byId("many-download").addEventListener("click", download);
+  acceptDrops(byId("many"));
+}
+
+async function open(file) {
+  if (!file || running !== null) return;
+  try {
+    await openFile(file);
+    say(byId("many-status"), "");
+    byId("many-run").focus();
+  } catch (error) {
+    say(byId("many-status"), error.message, "error");
+  }
+}
+
+function acceptDrops(zone) {
+  // A file dropped beside the zone would otherwise replace the page.
+  for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
+  zone.addEventListener("dragover", () => zone.classList.add("dropping"));
+  zone.addEventListener("dragleave", (event) => {
+    if (!zone.contains(event.relatedTarget)) zone.classList.remove("dropping");
+  });
+  zone.addEventListener("drop", (event) => {
+    zone.classList.remove("dropping");
+    open(event.dataTransfer.files[0]);
+  });
+}
+
+function begin(onAnswer) {
+  const source = chosen();
+  if (source.items.length === 0) {
+    say(byId("many-status"), "Paste some lines or choose a file first.", "error");
+    return;
+  }
+  const answers = source.items.map(({ text }) => (text.trim() === "" ? { error: "Blank, not sent." } : null));
+  batch = { ...source, answers };
+  byId("many-rows").replaceChildren();
+  byId("many-result").hidden = true;
+  work(onAnswer);
+}
+
+async function work(onAnswer) {
+  const waiting = batch.items.map((item, index) => ({ ...item, index })).filter(({ index }) => !batch.answers[index]);
+  const started = performance.now();
+  const pace = { done: 0, seconds: () => (performance.now() - started) / 1000 };
+  running = new AbortController();
+  setBusy(true);
+  const announced = `Classifying ${plural(waiting.length, "text")}.`;
+  say(byId("many-status"), announced);
+  showProgress(pace);
+  try {
+    await classifyAll(waiting, {
+      signal: running.signal,
+      onWait: (seconds) => say(byId("many-status"), `The server is busy. Going on in ${formatSeconds(seconds)}.`, "warning"),
+      onAnswers: (piece, answers) => {
+        piece.forEach(({ index }, at) => { batch.answers[index] = answers[at]; });
+        pace.done += piece.length;
+        say(byId("many-status"), announced);
+        showProgress(pace);
+        onAnswer();
+      },
+    });
+    finish(`Classified in ${formatSeconds(pace.seconds())}`, "done");
+  } catch (error) {
+    if (running.signal.aborted) finish("Cancelled", "warning");
+    else finish(error.message.replace(/\.$/, ""), "error");
+  } finally {
+    running = null;
+    setBusy(false);
+  }
+}
+
+function setBusy(busy) {
+  byId("many-progress").hidden = !busy;
+  for (const id of ["many-run", "file", "file-remove"]) byId(id).disabled = busy;
+  const { activeElement } = document;
+  // The control that had the focus goes away; hand it on, or the keyboard starts from the top.
+  if (busy) byId("many-cancel").focus({ preventScroll: true });
+  else if (activeElement === document.body || activeElement === byId("many-cancel")) byId("many-download").focus({ preventScroll: true });
+}
+
+function showProgress({ done, seconds }) {
+  const total = batch.items.length;
+  const answered = batch.answers.filter(Boolean).length;
+  const rate = done / seconds();
+  const left = (total - answered) / rate;
+  byId("many-bar").max = total;
+  byId("many-bar").value = answered;
+  byId("many-count").textContent = `${formatCount(answered)} of ${formatCount(total)}`
+    + (done > 0 && left > 0 ? `, ${formatCount(Math.round(rate))} a second, ${formatSeconds(left)} left` : "");
+  showRows();
+}
+
+function showRows() {
+  const body = byId("many-rows");
+  // Pieces are answered in order, so the table only ever grows at its end.
+  while (body.childElementCount < Math.min(SHOWN, batch.items.length)) {
+    const index = body.childElementCount;
+    if (!batch.answers[index]) break;
+    body.append(rowOf(index));
+  }
+  byId("many-result").hidden = body.childElementCount === 0;
+  byId("many-legend").replaceChildren(...legend(inOrder(countByLabel())));
+  byId("many-more").hidden = batch.items.length <= SHOWN;
+  byId("many-more").textContent = `The first ${formatCount(SHOWN)} rows are shown. The download has all ${formatCount(batch.items.length)}.`;
+}
+
+function rowOf(index) {
+  const { text } = batch.items[index];
+  const answer = batch.answers[index];
+  const words = el("td", { class: "text", dir: "auto", text });
+  const number = el("td", { class: "index number", text: formatCount(index + 1) });
+  if (answer.error) return el("tr", {}, number, words, el("td", { colspan: 2, class: "refused", text: answer.error }));
+  if (answer.truncated) words.append(el("span", { class: "note", text: "Cut at the model’s length" }));
+  return el("tr", {}, number, words, el("td", {}, tag(answer.prediction)), el("td", { class: "number end", text: scoreText(answer.score) }));
+}
+
+function countByLabel() {
+  const counts = {};
+  for (const answer of batch.answers) {
+    if (answer?.prediction) counts[answer.prediction] = (counts[answer.prediction] ?? 0) + 1;
+  }
+  return counts;
+}
+
+function finish(what, kind) {
+  const open = batch.answers.filter((answer) => !answer).length;
+  const answered = batch.answers.filter((answer) => answer?.prediction).length;
+  const failed = batch.answers.length - open - answered;
+  const cut = batch.answers.filter((answer) => answer?.truncated).length;
+  say(byId("many-status"), [
+    `${what}: ${plural(answered, "text")} with a prediction`,
+    failed && `${formatCount(failed)} without`,
+    cut && `${formatCount(cut)} cut at the model’s length`,
+    open && `${formatCount(open)} not sent`,
+  ].filter(Boolean).join(", ") + ".", failed && kind === "done" ? "warning" : kind);
+  byId("many-resume").hidden = open === 0;
+  byId("many-resume").textContent = `Go on with ${formatCount(open)}`;
+}
+
+function download() {
+  const header = [...batch.header, "prediction", "score", "truncated", "id", "error"];
+  const rows = batch.items.map(({ cells }, index) => {
+    const { prediction = "", score = "", truncated = "", id = "", error = "" } = batch.answers[index] ?? { error: "Not sent." };
+    return [...cells, prediction, score, String(truncated), id ?? "", error];
+  });
+  const address = URL.createObjectURL(new Blob([write([header, ...rows])], { type: "text/csv;charset=utf-8" }));
+  el("a", { href: address, download: `${batch.name}.csv` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it after this function
+}
