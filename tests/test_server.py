@@ -1,0 +1,201 @@
+"""A server in a process of its own, its connections and its end."""
+
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sentiment_k8s.schemas import ErrorBody
+
+from .serving import RunningServer, environment, running_server
+
+LONG = "good " * 600  # 512 tokens
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """All that the server sends until it closes."""
+    connection.settimeout(20)
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def test_sigterm_lets_the_request_in_flight_end_and_exits_with_0(data_dir: Path) -> None:
+    with running_server(data_dir) as server, ThreadPoolExecutor(1) as pool:
+        texts = {"texts": [LONG] * 40}
+        answer = pool.submit(httpx.post, f"{server.url}/predict", json=texts, timeout=30)
+        wait_until_tokens_in_flight(server)
+        assert server.stop() == 0
+        assert answer.result().status_code == 200
+        assert len(answer.result().json()["predictions"]) == 40
+
+
+def test_before_it_stops_the_server_is_unready_but_still_serves(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_SHUTDOWN_DELAY_SECONDS="1") as server:
+        server.process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{server.url}/health/ready").status_code == 200:
+            pass
+        assert httpx.get(f"{server.url}/predict", params={"text": "still here"}).is_success
+        assert server.process.wait(20) == 0
+
+
+def test_what_was_answered_is_there_after_a_sigkill(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        answer = httpx.get(f"{server.url}/predict", params={"text": "keep me"}).json()
+        assert server.stop(by=signal.SIGKILL) == -signal.SIGKILL
+    with running_server(data_dir) as server:
+        row = httpx.get(f"{server.url}/predictions/{answer['id']}").json()
+        assert row["text"] == "keep me"
+
+
+def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "sentiment_k8s", "serve", "--port", str(server.port)]
+    done = subprocess.run(
+        [*command, "--data-dir", str(data_dir)],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    [sentence] = done.stderr.splitlines()
+    assert f"port {server.port}" in sentence
+
+
+def test_beyond_its_limit_the_server_answers_429_with_retry_after(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_MAX_TOKENS_IN_FLIGHT="512") as server:
+        body = {"texts": [LONG] * 8}
+        with ThreadPoolExecutor(8) as pool:
+            calls = [
+                pool.submit(httpx.post, f"{server.url}/predict", json=body, timeout=30)
+                for _ in range(8)
+            ]
+            answers = [call.result() for call in calls]
+        statuses = {answer.status_code for answer in answers}
+        assert statuses == {200, 429}
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert ErrorBody.model_validate_json(refused.content).error_type == "overloaded"
+        assert int(refused.headers["Retry-After"]) >= 1
+
+
+def test_an_answer_that_would_be_too_late_is_504(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_DEADLINE_SECONDS="0.01") as server:
+        answer = httpx.post(f"{server.url}/predict", json={"texts": [LONG] * 20})
+        assert answer.status_code == 504
+        assert ErrorBody.model_validate_json(answer.content).error_type == "deadline_exceeded"
+
+
+def test_a_client_that_hung_up_costs_no_more_work(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{server.url}/predict", json={"texts": [LONG] * 256}, timeout=0.6)
+        wait_until_nothing_in_flight(server)
+        assert metric(server, "sentiment_tokens_total") < 256 * 512
+
+
+def test_a_half_sent_head_is_closed_after_its_time(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"GET /predict?text=a HTTP/1.1\r\nHost:")
+            assert answer_of(connection) == b""
+
+
+def test_a_half_sent_body_is_408_after_its_time(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+            connection.sendall(head + b'{"text": ')
+            answer = answer_of(connection)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b'"body_timeout"' in answer
+
+
+def test_more_connections_than_allowed_are_closed_and_the_rest_served(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_MAX_CONNECTIONS="20") as server:
+        kept = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        wait_until_connections(kept[0], server)
+        with socket.create_connection(("127.0.0.1", server.port)) as one_more:
+            with pytest.raises(ConnectionResetError):
+                one_more.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                if not one_more.recv(100):
+                    raise ConnectionResetError
+        kept[1].sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert answer_of(kept[1]).startswith(b"HTTP/1.1 200 ")
+        for connection in kept:
+            connection.close()
+
+
+def test_a_huge_head_is_refused_in_the_one_error_shape(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"GET /predict?text=" + b"a" * 60_000)
+        connection.sendall(b"a" * 60_000)
+        answer = answer_of(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"too_large"' in answer
+
+
+def test_rubbish_is_refused_in_the_one_error_shape(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+        answer = answer_of(connection)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"bad_request"' in answer
+
+
+def test_log_lines_are_json_and_hold_no_text(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_ACCESS_LOG="all") as server:
+        httpx.get(f"{server.url}/predict", params={"text": "very private"})
+        httpx.get(f"{server.url}/predict", params={"text": " ", "private": "private"})
+        server.stop()
+    lines = [line for line in server.log if line["logger"] == "sentiment_k8s.access"]
+    assert [line["message"] for line in lines] == ["GET /predict 200", "GET /predict 400"]
+    assert all(line["request_id"] for line in lines)
+    assert "private" not in str(server.log)
+
+
+def test_with_recording_off_every_answer_says_so(data_dir: Path) -> None:
+    with running_server(data_dir, "--record", "off") as server:
+        answer = httpx.get(f"{server.url}/predict", params={"text": "not kept"})
+        assert answer.headers["X-Sentiment-Recorded"] == "off"
+        assert answer.json()["id"] is None
+        assert httpx.get(f"{server.url}/health").json()["record"]["mode"] == "off"
+        assert metric(server, "sentiment_recording") == 0
+        assert httpx.get(f"{server.url}/predictions").status_code == 404
+
+
+def test_metrics_can_have_a_port_of_their_own(data_dir: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with running_server(data_dir, "--metrics-port", str(port)) as server:
+        assert httpx.get(f"{server.url}/metrics").status_code == 404
+        assert "sentiment_ready 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+
+def metric(server: RunningServer, name: str) -> float:
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))
+
+
+def wait_until_tokens_in_flight(server: RunningServer) -> None:
+    while not metric(server, "sentiment_tokens_in_flight"):
+        pass
+
+
+def wait_until_nothing_in_flight(server: RunningServer) -> None:
+    while metric(server, "sentiment_tokens_in_flight"):
+        time.sleep(0.01)
+
+
+def wait_until_connections(one: socket.socket, server: RunningServer) -> None:
+    """Connections are counted in the order they were made: the last one's answer says all are."""
+    one.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+    one.recv(1000)
