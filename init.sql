@@ -1,0 +1,128 @@
+-- The whole schema, for people who make the database by hand:
+--
+--     psql -v ON_ERROR_STOP=1 -d ai_db -f init.sql
+--
+-- Generated from src/sentiment_k8s/migrations by `make generate`: change a migration, not this
+-- file. Servers bring the database up to date themselves (`sentiment db upgrade`).
+
+BEGIN;
+
+CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+
+-- Running upgrade  -> 0001
+
+CREATE FUNCTION sentiment_uuidv7(at timestamptz DEFAULT now()) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL SAFE
+RETURN encode(
+    set_bit(
+        set_bit(
+            overlay(
+                uuid_send(gen_random_uuid())
+                PLACING substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3)
+                FROM 1 FOR 6
+            ),
+            52, 1
+        ),
+        53, 1
+    ),
+    'hex'
+)::uuid;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('predictions') AND relkind = 'r') THEN
+        ALTER TABLE predictions RENAME TO predictions_book;
+        ALTER INDEX IF EXISTS predictions_pkey RENAME TO predictions_book_pkey;
+    END IF;
+END
+$$;
+
+CREATE TABLE predictions (
+    id uuid NOT NULL DEFAULT sentiment_uuidv7(),
+    text text NOT NULL,
+    prediction text,
+    created_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()),
+    score double precision,
+    scores jsonb,
+    model text,
+    revision text,
+    "precision" text,
+    tokens integer,
+    truncated boolean,
+    queue_seconds double precision,
+    inference_seconds double precision,
+    request_id text,
+    subject text,
+    PRIMARY KEY (id, created_at)
+) PARTITION BY RANGE (created_at);
+
+CREATE INDEX predictions_by_time ON predictions (created_at, id) INCLUDE (prediction);
+
+CREATE INDEX predictions_by_label ON predictions (prediction, created_at, id);
+
+CREATE TABLE predictions_default PARTITION OF predictions DEFAULT;
+
+CREATE FUNCTION sentiment_ensure_partitions(weeks_ahead integer DEFAULT 4) RETURNS integer
+LANGUAGE plpgsql
+SET search_path FROM CURRENT
+SET timezone = 'UTC'
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    week timestamptz;
+    part text;
+    made integer := 0;
+BEGIN
+    FOR week IN
+        SELECT generate_series(
+            date_trunc('week', now()), now() + weeks_ahead * interval '1 week', interval '1 week'
+        )
+    LOOP
+        part := 'predictions_' || to_char(week, 'YYYYMMDD');
+        CONTINUE WHEN to_regclass(part) IS NOT NULL;
+        PERFORM pg_advisory_xact_lock(1936027252, 1);
+        CONTINUE WHEN to_regclass(part) IS NOT NULL; -- another session was faster
+        LOCK TABLE predictions_default IN ACCESS EXCLUSIVE MODE;
+        EXECUTE format('CREATE TABLE %I (LIKE predictions INCLUDING ALL)', part);
+        EXECUTE format(
+            'WITH moved AS (
+                DELETE FROM predictions_default WHERE created_at >= %L AND created_at < %L
+                RETURNING *
+            ) INSERT INTO %I SELECT * FROM moved',
+            week, week + interval '1 week', part
+        );
+        EXECUTE format(
+            'ALTER TABLE predictions ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+            part, week, week + interval '1 week'
+        );
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+
+SELECT sentiment_ensure_partitions();
+
+DO $$
+BEGIN
+    IF to_regclass('predictions_book') IS NOT NULL THEN
+        INSERT INTO predictions (id, text, prediction, created_at, request_id)
+        SELECT sentiment_uuidv7(at), text, prediction, at, 'book-' || id
+        FROM (
+            SELECT id, text, prediction, date_trunc(
+                'milliseconds',
+                CASE WHEN isfinite(created_at) THEN created_at::timestamptz ELSE now() END
+            ) AS at
+            FROM predictions_book
+        ) AS book;
+        DROP TABLE predictions_book;
+    END IF;
+END
+$$;
+
+INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
+
+COMMIT;

@@ -1,0 +1,528 @@
+"""PostgreSQL as the server sees it: rows go in together, pages and counts come out.
+
+Nothing is connected before it is needed, and every call finds its own way back after PostgreSQL
+was away: it raises `DatabaseUnavailable` while it is, within a second or so, and works again once
+it is not. Any other error of PostgreSQL's is a bug of ours and is raised as it is.
+
+PgBouncer works in session mode, and in transaction mode since 1.21 (`max_prepared_statements`).
+"""
+
+import asyncio
+import json
+import logging
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import asyncpg
+
+from .errors import DatabaseUnavailable, InputError, RequestError, SettingsError
+
+if TYPE_CHECKING:
+    from .records import PredictionRow
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+Connection = asyncpg.Connection
+Work = Callable[[Connection], Awaitable[Result]]
+
+WRITERS = READERS = 2  # connections; slow readers must not keep the writer waiting
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 10.0
+RETRY_AFTER_SECONDS = 1
+
+# One statement is one transaction, in one round trip, whatever the number of rows. A row that is
+# there already (an answer to the commit was lost, and the row is written again) stays as it is.
+INSERT = """
+INSERT INTO predictions (
+    id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
+    truncated, queue_seconds, inference_seconds, request_id, subject
+)
+SELECT id, created_at, text, prediction, score, scores::jsonb, model, revision, "precision", tokens,
+    truncated, queue_seconds, inference_seconds, request_id, subject
+FROM unnest(
+    $1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::float8[], $6::text[], $7::text[],
+    $8::text[], $9::text[], $10::int[], $11::bool[], $12::float8[], $13::float8[], $14::text[],
+    $15::text[]
+) AS row (
+    id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
+    truncated, queue_seconds, inference_seconds, request_id, subject
+)
+ON CONFLICT DO NOTHING
+"""
+COLUMNS = attrgetter(
+    "id", "created_at", "text", "prediction", "score", "scores", "model", "revision", "precision",
+    "tokens", "truncated", "queue_seconds", "inference_seconds", "request_id", "subject",
+)  # fmt: skip
+SCORES = 5  # position among the columns
+to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+SELECT = """
+SELECT id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
+    truncated, queue_seconds, inference_seconds, request_id, subject
+FROM predictions
+"""
+
+COUNT = """
+SELECT date_bin($3, created_at, $1) AS start, prediction, count(*) AS count
+FROM predictions
+WHERE created_at >= $1 AND created_at < $2 AND prediction IS NOT NULL
+GROUP BY 1, 2
+"""
+
+CURSOR = struct.Struct(">q16s")  # microseconds since 1970, and the id: the last row that was seen
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class RowsRefused(InputError):
+    """PostgreSQL took every row of an insert but these, whose values it cannot hold.
+
+    Attributes:
+        refused: by the row's id, the name of PostgreSQL's objection; never the text.
+    """
+
+    def __init__(self, refused: dict[UUID, str]) -> None:
+        super().__init__(
+            f"The log cannot hold this text ({next(iter(refused.values()))}): leave out characters "
+            "that are not valid Unicode, and NUL."
+        )
+        self.refused = refused
+
+
+class Database:
+    """The log in a PostgreSQL database whose schema is at head (see `migrations`).
+
+    Args:
+        dsn: the database, as in `DATABASE_URL`.
+        write_seconds: a commit that takes longer has failed.
+        read_seconds: so has a query.
+        connect_seconds: and a connection.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        write_seconds: float = 1.0,
+        read_seconds: float = READ_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
+        self.place = place_of(dsn)
+        self.last_error: DatabaseUnavailable | None = None
+        self._succeeded = False
+        self._warned = False
+        self._read_seconds = read_seconds
+        self._writers = _Pool(dsn, WRITERS, connect_seconds, write_seconds, self._check_durability)
+        self._readers = _Pool(dsn, READERS, connect_seconds, read_seconds + 1, self._limit_queries)
+
+    @property
+    def available(self) -> bool:
+        """Whether the last call succeeded; false before the first one."""
+        return self._succeeded and self.last_error is None
+
+    async def ping(self) -> None:
+        """Return if a row could be written now.
+
+        Raises:
+            DatabaseUnavailable: not now; this holds for every method here.
+        """
+
+        async def look(connection: Connection) -> None:
+            if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+                raise asyncpg.ReadOnlySQLTransactionError("it is a standby")
+            await connection.execute("SELECT FROM predictions LIMIT 0")
+
+        await self._run(self._writers, look)
+
+    async def ensure_partitions(self) -> int:
+        """Make the coming weeks' partitions; call it at start and once a day.
+
+        Without them rows go to the default partition, from which the next call takes them.
+
+        Returns:
+            How many were made.
+        """
+
+        async def ensure(connection: Connection) -> int:
+            made: int = await connection.fetchval("SELECT sentiment_ensure_partitions()")
+            return made
+
+        return await self._run(self._readers, ensure)
+
+    async def insert(self, rows: Sequence["PredictionRow"]) -> None:
+        """Return once all rows are committed, in one transaction. Doing it again does no harm.
+
+        Raises:
+            DatabaseUnavailable: it is not known that any of them is committed.
+            RowsRefused: all are committed but those that it names.
+        """
+        if not rows:
+            return
+        try:
+            await self._insert(rows)
+        except UNFIT as error:
+            if len(rows) == 1:
+                raise RowsRefused({rows[0].id: type(error).__name__}) from None
+            await self._insert_one_by_one(rows)
+
+    async def predictions(
+        self,
+        limit: int = 50,
+        cursor: str | None = None,
+        label: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of the log, newest first.
+
+        Args:
+            limit: rows in the page, at most.
+            cursor: where the page before ended, as it said; None for the newest.
+            label: only rows with this prediction.
+            since: only rows of this time or later, with a time zone.
+            until: only rows before this time, with a time zone.
+
+        Returns:
+            The rows, fit for JSON, and the cursor of the next page, None at the end. Rows that
+            come in meanwhile neither shift nor repeat what later pages show.
+
+        Raises:
+            RequestError: the cursor is not one that an earlier page gave.
+        """
+        query, arguments = _page_query(limit, cursor, label, since, until)
+
+        async def fetch(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(query, *arguments)
+
+        try:
+            found = await self._run(self._readers, fetch)
+        except UNFIT as error:
+            raise RequestError(
+                f"There can be no such rows ({type(error).__name__}): check label, since and until."
+            ) from None
+        following = None
+        if len(found) > limit:
+            found = found[:limit]
+            following = _cursor(found[-1]["created_at"], found[-1]["id"])
+        return [_as_json(row) for row in found], following
+
+    async def prediction(self, row_id: UUID) -> dict[str, Any] | None:
+        """One row, fit for JSON, or None."""
+
+        async def fetch(connection: Connection) -> asyncpg.Record | None:
+            # The time in the id names the partition. A row whose created_at was set by hand is
+            # found by its id alone, in all of them.
+            return await connection.fetchrow(
+                f"{SELECT} WHERE id = $1 AND created_at = $2", row_id, time_in(row_id)
+            ) or await connection.fetchrow(f"{SELECT} WHERE id = $1 LIMIT 1", row_id)
+
+        found = await self._run(self._readers, fetch)
+        return None if found is None else _as_json(found)
+
+    async def stats(self, since: datetime, until: datetime, buckets: int) -> dict[str, Any]:
+        """How many rows of each label there are, over time, fit for JSON.
+
+        Args:
+            since: start of the first bucket, with a time zone.
+            until: end of the last one.
+            buckets: how many of equal width.
+        """
+        width = (until - since) / buckets
+
+        async def count(connection: Connection) -> list[asyncpg.Record]:
+            return await connection.fetch(COUNT, since, until, width)
+
+        counts: list[dict[str, int]] = [{} for _ in range(buckets)]
+        totals: dict[str, int] = {}
+        for row in await self._run(self._readers, count):
+            # The width is rounded to microseconds, so the last bucket may have a crumb after it.
+            bucket = min(round((row["start"] - since) / width), buckets - 1)
+            label, number = row["prediction"], row["count"]
+            counts[bucket][label] = counts[bucket].get(label, 0) + number
+            totals[label] = totals.get(label, 0) + number
+        seconds = width.total_seconds()
+        return {
+            "since": _iso(since),
+            "until": _iso(until),
+            "bucket_seconds": int(seconds) if seconds.is_integer() else seconds,
+            "buckets": [
+                {"start": _iso(since + bucket * width), "counts": of_bucket}
+                for bucket, of_bucket in enumerate(counts)
+            ],
+            "totals": totals,
+        }
+
+    async def close(self) -> None:
+        """Give the connections back. A later call would open new ones."""
+        self._writers.close()
+        self._readers.close()
+
+    async def _insert(self, rows: Sequence["PredictionRow"]) -> None:
+        columns: list[Sequence[Any]] = list(zip(*map(COLUMNS, rows), strict=True))
+        columns[SCORES] = [to_json(scores) for scores in columns[SCORES]]
+
+        async def insert(connection: Connection) -> None:
+            await connection.execute(INSERT, *columns)
+
+        await self._run(self._writers, insert)
+
+    async def _insert_one_by_one(self, rows: Sequence["PredictionRow"]) -> None:
+        refused = {}
+        for row in rows:
+            try:
+                await self._insert([row])
+            except UNFIT as error:
+                refused[row.id] = type(error).__name__
+        if refused:
+            raise RowsRefused(refused)
+
+    async def _run(self, pool: "_Pool", work: Work[Result]) -> Result:
+        try:
+            try:
+                result = await pool.run(work)
+            except _ConnectionLost:
+                # It was lost before this call, most likely, and nobody had looked since: once more,
+                # on a new one. All that we do may be done twice.
+                result = await pool.run(work)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            lost = unavailable(error, self.place)
+            if lost is None:
+                raise
+            self.last_error = lost
+            raise lost from error
+        self.last_error = None
+        self._succeeded = True
+        return result
+
+    async def _limit_queries(self, connection: Connection) -> None:
+        """PostgreSQL itself ends a query that nobody waits for any more."""
+        await connection.execute(f"SET statement_timeout = {int(self._read_seconds * 1000)}")
+
+    async def _check_durability(self, connection: Connection) -> None:
+        """A commit must mean that the row is on disk."""
+        if await connection.fetchval("SHOW synchronous_commit") == "off":
+            await connection.execute("SET synchronous_commit = on")
+        if not self._warned and await connection.fetchval("SHOW fsync") == "off":
+            self._warned = True
+            logger.warning(
+                "PostgreSQL at %s runs with fsync off: rows can be lost when its machine fails.",
+                self.place,
+            )
+
+
+class _ConnectionLost(ConnectionError):
+    """A connection that had been there is gone."""
+
+
+class _Pool:
+    """A few connections, each made when it is needed and thrown away when anything went wrong.
+
+    Cheaper than asyncpg's own pool, which resets a session after each use and so doubles the
+    round trips: we leave nothing behind in a session.
+
+    Args:
+        seconds: time for the work itself.
+        prepare: what is done on each new connection.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        size: int,
+        connect_seconds: float,
+        seconds: float,
+        prepare: Callable[[Connection], Awaitable[None]],
+    ) -> None:
+        self._dsn = dsn
+        self._connect_seconds = connect_seconds
+        self._seconds = seconds
+        self._prepare = prepare
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+
+    async def run(self, work: Work[Result]) -> Result:
+        async with asyncio.timeout(self._connect_seconds):
+            await self._free.acquire()
+        try:
+            connection = self._still_open() or await self._connect()
+            try:
+                result = await work(connection)
+            except BaseException as error:
+                self._after(error, connection)
+                raise
+            self._idle.append(connection)
+            return result
+        finally:
+            self._free.release()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().terminate()
+
+    def _still_open(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return None
+
+    async def _connect(self) -> Connection:
+        async with asyncio.timeout(self._connect_seconds):
+            try:
+                connection = await asyncpg.connect(
+                    self._dsn,
+                    command_timeout=self._seconds,
+                    server_settings={"application_name": "sentiment"},
+                )
+            except asyncpg.exceptions.ClientConfigurationError as error:
+                raise bad_address(error) from error
+            try:
+                await self._prepare(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection
+
+    def _after(self, error: BaseException, connection: Connection) -> None:
+        if isinstance(error, UNFIT):
+            self._idle.append(connection)
+            return
+        lost = connection.is_closed()
+        # Its state is unknown, or it leads to a server that is going down or has become a standby:
+        # the next one may lead to a better one.
+        connection.terminate()
+        if lost and isinstance(error, LOST):
+            raise _ConnectionLost(str(error)) from error
+
+
+def unavailable(error: BaseException, place: str) -> DatabaseUnavailable | None:
+    """What to tell of an error if it means that PostgreSQL cannot serve now; None if it is a bug.
+
+    Args:
+        error: what asyncpg raised.
+        place: the database, for the message.
+    """
+    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError):
+        message = f"The database at {place} lacks our tables: run `sentiment db upgrade`."
+        return DatabaseUnavailable(message, retry_after=RETRY_AFTER_SECONDS)
+    if isinstance(error, TimeoutError):
+        reason = "it does not answer in time"
+    elif isinstance(error, AWAY):
+        reason = str(error) or type(error).__name__
+    else:
+        return None
+    return DatabaseUnavailable(
+        f"PostgreSQL at {place} is not available: {reason}. Retry later.",
+        retry_after=RETRY_AFTER_SECONDS,
+    )
+
+
+# What PostgreSQL says of a value that it cannot hold.
+UNFIT = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+)
+
+# What a call ends with when its connection is lost.
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+# What PostgreSQL says, or does not say, when trying later is right.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.ObjectNotInPrerequisiteStateError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.InternalServerError,
+    asyncpg.exceptions.TargetServerAttributeNotMatched,
+)
+
+
+def place_of(dsn: str) -> str:
+    """Host, port and database of an address, without user and password."""
+    parts = urlsplit(dsn)
+    return (parts.netloc.rpartition("@")[2] or "the default address") + parts.path
+
+
+def time_in(row_id: UUID) -> datetime:
+    """The time in a UUIDv7, to the millisecond."""
+    return EPOCH + timedelta(milliseconds=row_id.int >> 80)
+
+
+def bad_address(error: Exception) -> SettingsError:
+    return SettingsError(f"DATABASE_URL is not a PostgreSQL address: {error}.")
+
+
+def _page_query(
+    limit: int,
+    cursor: str | None,
+    label: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> tuple[str, list[Any]]:
+    arguments: list[Any] = []
+    conditions = []
+
+    def add(condition: str, *values: Any) -> None:
+        first = len(arguments) + 1
+        arguments.extend(values)
+        names = [f"${first + offset}" for offset in range(len(values))]
+        conditions.append(condition.format(*names))
+
+    if cursor is not None:
+        # The first half says nothing new, but it is what PostgreSQL leaves partitions out by.
+        add("created_at <= {0} AND (created_at, id) < ({0}, {1})", *_position(cursor))
+    if label is not None:
+        add("prediction = {}", label)
+    if since is not None:
+        add("created_at >= {}", since)
+    if until is not None:
+        add("created_at < {}", until)
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    arguments.append(limit + 1)  # one more says whether there is a next page
+    order = f"ORDER BY created_at DESC, id DESC LIMIT ${len(arguments)}"
+    return f"{SELECT} {where} {order}", arguments
+
+
+def _cursor(created_at: datetime, row_id: UUID) -> str:
+    return urlsafe_b64encode(
+        CURSOR.pack((created_at - EPOCH) // MICROSECOND, row_id.bytes)
+    ).decode()
+
+
+def _position(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        microseconds, raw = CURSOR.unpack(urlsafe_b64decode(cursor))
+        return EPOCH + microseconds * MICROSECOND, UUID(bytes=raw)
+    except (ValueError, OverflowError, struct.error):
+        raise RequestError(
+            "The cursor is not valid: pass `next` of an earlier answer as it was, or none."
+        ) from None
+
+
+def _as_json(record: asyncpg.Record) -> dict[str, Any]:
+    row = dict(record)
+    row["id"] = str(row["id"])
+    row["created_at"] = _iso(row["created_at"])
+    row["scores"] = json.loads(row["scores"]) if row["scores"] else None
+    return row
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

