@@ -1,16 +1,15 @@
 """The log's rows, and the group commit that makes them durable before an answer is given."""
 
 import asyncio
-import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-logger = logging.getLogger(__name__)
+from .metrics import Metrics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_ROWS_IN_A_COMMIT = 1024
@@ -42,15 +41,20 @@ class PredictionRow:
 
 
 class Identities:
-    """Makes UUIDv7 ids that rise within a process (RFC 9562, section 6.2, method 1)."""
+    """Makes UUIDv7 ids that rise within a process (RFC 9562, section 6.2, method 1).
 
-    def __init__(self) -> None:
+    Args:
+        clock: nanoseconds since 1970.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
         self._milliseconds = 0
         self._counter = 0
 
     def next(self) -> tuple[UUID, datetime]:
         """A new id and the time in it."""
-        now = time.time_ns() // 1_000_000
+        now = self._clock() // 1_000_000
         if now > self._milliseconds:
             self._milliseconds, self._counter = now, 0
         else:  # the same millisecond, or a clock that was set back
@@ -60,6 +64,11 @@ class Identities:
         random = int.from_bytes(os.urandom(8), "big") >> 2
         value = self._milliseconds << 80 | 0x7 << 76 | self._counter << 64 | 0b10 << 62 | random
         return UUID(int=value), EPOCH + timedelta(milliseconds=self._milliseconds)
+
+
+def iso(time: datetime) -> str:
+    """A time as it is written everywhere: UTC, to the millisecond, with a Z."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class RowStore(Protocol):
@@ -74,10 +83,12 @@ class Recorder:
 
     Args:
         store: where the rows go.
+        metrics: where commits are counted and timed.
     """
 
-    def __init__(self, store: RowStore) -> None:
+    def __init__(self, store: RowStore, metrics: Metrics) -> None:
         self._store = store
+        self._metrics = metrics
         self._waiting: list[tuple[Sequence[PredictionRow], asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
@@ -100,12 +111,14 @@ class Recorder:
 
     async def _write_all(self) -> None:
         try:
-            while self._waiting:
-                await self._write(self._take())
+            while group := self._take():
+                await self._write(group)
         finally:
             self._writer = None
 
     def _take(self) -> list[tuple[Sequence[PredictionRow], asyncio.Future[None]]]:
+        # Whoever has gone (deadline, hung-up client) was given no answer, so needs no row.
+        self._waiting = [waiter for waiter in self._waiting if not waiter[1].done()]
         size = taken = 0
         for rows, _ in self._waiting:
             size += len(rows)
@@ -118,13 +131,17 @@ class Recorder:
     async def _write(
         self, group: list[tuple[Sequence[PredictionRow], asyncio.Future[None]]]
     ) -> None:
+        rows = [row for rows, _ in group for row in rows]
         try:
-            await self._store.insert([row for rows, _ in group for row in rows])
+            with self._metrics.commit_seconds.time():
+                await self._store.insert(rows)
         except Exception as error:
+            self._metrics.commit_failures.inc()
             for _, done in group:
                 if not done.done():
                     done.set_exception(error)
         else:
+            self._metrics.rows.inc(len(rows))
             for _, done in group:
                 if not done.done():
                     done.set_result(None)

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import InputError, RequestError
-from .records import PredictionRow
+from .records import PredictionRow, iso
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -199,7 +199,7 @@ def answer(row: PredictionRow, top_k: int | None, *, recorded: bool) -> dict[str
         "prediction": row.prediction,
         "score": row.score,
         "id": row.id if recorded else None,
-        "created_at": row.created_at if recorded else None,
+        "created_at": iso(row.created_at) if recorded else None,
         "model": row.model,
         "truncated": row.truncated,
     }

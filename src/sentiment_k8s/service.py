@@ -60,22 +60,27 @@ class Service:
         """Load and warm the model and open the log. Does nothing when already started."""
         if self._pipeline is not None:
             return
-        if dsn := self._database_url():
-            self.database = Database(
-                dsn, command_timeout=self.settings.commit_timeout_seconds, metrics=self.metrics
-            )
-            self._keeper = asyncio.create_task(self._keep_prepared(dsn), name="keeper")
+        dsn = self._database_url()
+        if dsn:
+            self.database = Database(dsn, write_seconds=self.settings.commit_timeout_seconds)
+            prepared = asyncio.Event()
+            self._keeper = asyncio.create_task(self._keep_prepared(dsn, prepared), name="keeper")
         model = await asyncio.to_thread(load_model, self.settings)
+        if dsn:
+            await prepared.wait()
         self._pipeline = Pipeline(
             model,
-            Recorder(self.database) if self.database else None,
+            Recorder(self.database, self.metrics) if self.database else None,
             self.metrics,
             max_tokens_in_flight=self.settings.max_tokens_in_flight,
             token_budget=self.settings.token_budget,
             deadline_seconds=self.settings.deadline_seconds,
         )
-        if self.database is None:
-            logger.warning("Nothing is recorded: there is no DATABASE_URL and no embedded one.")
+        if self.database is None and self.settings.record != "off":
+            logger.warning(
+                "NOTHING IS RECORDED: there is no DATABASE_URL, and no embedded PostgreSQL is "
+                "installed. Every answer's headers and /health say so."
+            )
         self._declare_gauges(self._pipeline)
         self.ready = True
 
@@ -109,8 +114,14 @@ class Service:
             return self.settings.database_url.get_secret_value()
         return None
 
-    async def _keep_prepared(self, dsn: str) -> None:
-        """Bring the schema to head once PostgreSQL is there, then keep partitions made ahead."""
+    async def _keep_prepared(self, dsn: str, tried: asyncio.Event) -> None:
+        """Bring the schema to head once PostgreSQL is there, then keep partitions made ahead.
+
+        Args:
+            dsn: the database.
+            tried: is set after the first attempt, whether or not PostgreSQL was there: a server
+                that cannot write answers 503, which tells more than no server.
+        """
         assert self.database is not None  # noqa: S101  # started after it was made
         pause = 0.1
         while True:
@@ -119,10 +130,11 @@ class Service:
                 await self.database.ensure_partitions()
             except DatabaseUnavailable as error:
                 logger.warning("The log is not ready: %s", error.message)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                seconds = pause = min(pause * 2, 5.0)
             else:
-                await asyncio.sleep(PREPARE_EVERY_SECONDS)
+                seconds = PREPARE_EVERY_SECONDS
+            tried.set()
+            await asyncio.sleep(seconds)
 
     def _declare_gauges(self, pipeline: Pipeline) -> None:
         gauge = self.metrics.gauge

@@ -1,0 +1,166 @@
+"""The command line as a user meets it: in a process of its own."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from sentiment_k8s.settings import Settings, flag_name
+
+from .serving import environment
+
+
+def sentiment(
+    *arguments: str, stdin: str = "", **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "sentiment_k8s", *arguments],
+        env=environment(variables),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def sentence_of(done: "subprocess.CompletedProcess[str]", code: int) -> str:
+    """Check that a command failed with one sentence and return it."""
+    assert done.returncode == code, done.stderr
+    [line] = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["serve"],
+        ["classify"],
+        ["model"],
+        ["model", "show"],
+        ["model", "pull"],
+        ["model", "export"],
+        ["db"],
+        ["db", "upgrade"],
+        ["settings"],
+    ],
+)
+def test_every_command_has_help(command: Sequence[str]) -> None:
+    done = sentiment(*command, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: sentiment")
+
+
+def test_every_setting_is_a_flag_of_serve() -> None:
+    text = sentiment("serve", "--help").stdout
+    assert all(flag_name(field) in text for field in Settings.model_fields)
+
+
+def test_settings_lists_them_all() -> None:
+    text = sentiment("settings").stdout
+    assert "`DATABASE_URL`" in text
+    assert text.count("\n") == len(Settings.model_fields) + 2
+
+
+def test_a_wrong_value_is_one_sentence_that_names_the_setting() -> None:
+    done = sentiment("serve", SENTIMENT_PORT="eighty")
+    assert "SENTIMENT_PORT (--port)" in sentence_of(done, 1)
+
+
+def test_an_unknown_variable_is_refused_by_name() -> None:
+    assert "SENTIMENT_PROT" in sentence_of(sentiment("serve", SENTIMENT_PROT="80"), 1)
+
+
+def test_required_recording_without_a_database_says_what_to_do() -> None:
+    done = sentiment("serve", "--record", "required", DATABASE_URL="nonsense", SENTIMENT_PORT="0")
+    assert "DATABASE_URL" in sentence_of(done, 1)
+
+
+def test_a_model_folder_that_is_not_there_is_one_sentence() -> None:
+    done = sentiment("serve", "--model", "/no/such/folder", "--record", "off", "--port", "0")
+    assert "/no/such/folder does not exist" in sentence_of(done, 1)
+
+
+def test_model_show_says_what_the_bundled_model_is() -> None:
+    done = sentiment("model", "show")
+    assert done.returncode == 0
+    said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert said["id"] == "bundled"
+    assert said["precision"] == "int8"
+    assert said["labels"] == "NEGATIVE, POSITIVE"
+
+
+def test_db_upgrade_without_a_database_says_so() -> None:
+    assert "DATABASE_URL is not set" in sentence_of(sentiment("db", "upgrade"), 1)
+
+
+def test_db_upgrade_says_that_nobody_is_there() -> None:
+    unreachable = "postgresql://user:secret@127.0.0.1:1/ai_db"
+    sentence = sentence_of(sentiment("db", "upgrade", DATABASE_URL=unreachable), 1)
+    assert "127.0.0.1:1/ai_db" in sentence
+    assert "secret" not in sentence
+
+
+def test_standard_input_is_classified_line_by_line() -> None:
+    done = sentiment("classify", "-", stdin="I love AI!\nwhat a waste of time\n")
+    assert done.returncode == 0, done.stderr
+    labels = [line.split("\t")[0] for line in done.stdout.splitlines()]
+    assert labels == ["POSITIVE", "NEGATIVE"]
+
+
+def test_a_csv_file_keeps_its_columns_and_gains_predictions(tmp_path: Path) -> None:
+    source, target = tmp_path / "reviews.csv", tmp_path / "classified.csv"
+    source.write_text('id,review\n1,"great, really"\n2,awful\n3,\n')
+    done = sentiment("classify", str(source), "--column", "review", "-o", str(target))
+    assert done.returncode == 1
+    assert "1 row could not be classified" in done.stderr
+    with target.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    assert [row["prediction"] for row in rows] == ["POSITIVE", "NEGATIVE", ""]
+
+
+def test_a_bad_row_does_not_spoil_its_neighbours(tmp_path: Path) -> None:
+    source = tmp_path / "texts.jsonl"
+    texts = ["fine film", "a\0b", " ", "dreadful film"]
+    source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    done = sentiment("classify", str(source))
+    assert done.returncode == 1
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["prediction"] for row in rows] == ["POSITIVE", None, None, "NEGATIVE"]
+    assert "NUL" in rows[1]["error"]
+    assert "blank" in rows[2]["error"] or "empty" in rows[2]["error"]
+
+
+def test_recorded_answers_are_in_the_log(tmp_path: Path) -> None:
+    arguments = ["classify", "-", "--record", "--data-dir", str(tmp_path)]
+    for _ in range(2):  # the second finds the first's database
+        assert sentiment(*arguments, stdin="remember this\n").returncode == 0
+    from sentiment_k8s.postgres import EmbeddedPostgres
+
+    with EmbeddedPostgres(tmp_path) as postgres:
+        assert texts_in(postgres.start()) == ["remember this", "remember this"]
+
+
+def test_wrong_usage_exits_with_2() -> None:
+    assert sentiment("classify").returncode == 2
+    assert sentiment("serve", "--colour", "red").returncode == 2
+
+
+def texts_in(dsn: str) -> list[str]:
+    import asyncio
+
+    import asyncpg
+
+    async def fetch() -> list[str]:
+        connection = await asyncpg.connect(dsn)
+        try:
+            return [row["text"] for row in await connection.fetch("SELECT text FROM predictions")]
+        finally:
+            await connection.close()
+
+    return asyncio.run(fetch())
