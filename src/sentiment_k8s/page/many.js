@@ -131,7 +131,7 @@ function showRows() {
     if (!batch.answers[index]) break;
     body.append(rowOf(index));
   }
-  byId("many-result").hidden = body.childElementCount === 0;
+  byId("many-result").hidden = !batch.answers.some(Boolean);
   byId("many-legend").replaceChildren(...legend(inOrder(countByLabel())));
   byId("many-more").hidden = batch.items.length <= SHOWN;
   byId("many-more").textContent = `The first ${formatCount(SHOWN)} rows are shown. The download has all ${formatCount(batch.items.length)}.`;
@@ -166,6 +166,7 @@ function finish(what, kind) {
     cut && `${formatCount(cut)} cut at the model’s length`,
     open && `${formatCount(open)} not sent`,
   ].filter(Boolean).join(", ") + ".", failed && kind === "done" ? "warning" : kind);
+  byId("many-result").hidden = false; // also without a row: the way to go on is in it
   byId("many-resume").hidden = open === 0;
   byId("many-resume").textContent = `Go on with ${formatCount(open)}`;
 }
