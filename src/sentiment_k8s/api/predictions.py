@@ -97,11 +97,20 @@ def router(service: Service) -> APIRouter:
     async def stats(request: Request) -> Response:
         database = log(request)
         query = parse_strings(StatsQuery, query_parameters(request))
-        until = datetime.now(UTC)
+        until = next_edge(datetime.now(UTC), timedelta(hours=query.hours) / query.buckets)
         since = until - timedelta(hours=query.hours)
         return json_response(await database.stats(since=since, until=until, buckets=query.buckets))
 
     return routes
+
+
+def next_edge(moment: datetime, width: timedelta) -> datetime:
+    """The end of the bucket of this width that a moment is in.
+
+    Buckets begin on round times, so that two looks at the same row count it in the same bucket.
+    """
+    epoch = datetime.fromtimestamp(0, UTC)
+    return epoch + ((moment - epoch) // width + 1) * width
 
 
 def authorise(request: Request, settings: Settings) -> None:
