@@ -92,15 +92,20 @@ def account_for(folder: Path) -> Account | None:
     )
 
 
-def runnable_by(account: Account | None, binaries: Path) -> Path:
+def runnable_by(account: Account | None, binaries: Path, copies: Path = COPIES) -> Path:
     """The same programs where `account` can run them: a copy when they lie below a closed folder.
 
     A virtual environment below root's home (mode 0700) is out of reach for any other user.
+
+    Args:
+        account: who will run them; None for us.
+        binaries: folder of the programs.
+        copies: folder for copies, which everybody can reach.
     """
     if account is None or _open_to_everybody(binaries / "postgres"):
         return binaries
     seen = (binaries / "postgres").stat()
-    copy = COPIES / f"postgresql-{seen.st_mtime_ns:x}-{seen.st_size:x}"
+    copy = copies / f"postgresql-{seen.st_mtime_ns:x}-{seen.st_size:x}"
     place = Path("site") / binaries.parent.name / "bin"
     if not copy.exists():
         _copy(binaries.parent, copy)

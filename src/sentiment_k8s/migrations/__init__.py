@@ -119,6 +119,7 @@ async def _lock(connection: asyncpg.Connection) -> None:
 
 
 async def _upgrade(dsn: str, found: str | None) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own plugins
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from .runner import run_upgrade
