@@ -16,15 +16,22 @@ from .errors import SettingsError
 PREFIX = "SENTIMENT_"
 
 # Kubernetes puts variables like SENTIMENT_SERVICE_PORT=tcp://... for a Service `sentiment-service`
-# into every pod of its namespace that does not say enableServiceLinks: false.
-SERVICE_LINK = re.compile(r"\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT(_\d+_(TCP|UDP|SCTP)\w*)?)")
+# into every pod of its namespace that does not say enableServiceLinks: false. A Service `sentiment`
+# gives SENTIMENT_PORT=tcp://..., which only its value tells from our own setting.
+SERVICE_LINK = re.compile(
+    r"\w+_(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_(TCP|UDP|SCTP)\w*)=.*"
+    r"|\w+_PORT=(tcp|udp|sctp)://.*",
+    re.DOTALL,
+)
 
 
 class Settings(BaseModel):
     """What an operator may choose. Field `x` is `SENTIMENT_X` and `--x`; `database_url` is
     `DATABASE_URL`, as everywhere else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
     model: str = Field("bundled", description="Model: `bundled`, a folder, or a hub id.")
     revision: str | None = Field(
@@ -161,11 +168,13 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     by_variable = {environment_name(field): field for field in Settings.model_fields}
-    values: dict[str, object] = {
-        by_variable[name]: value for name, value in environ.items() if name in by_variable and value
-    }
-    for name in environ:
-        if name.startswith(PREFIX) and name not in by_variable and not SERVICE_LINK.fullmatch(name):
+    values: dict[str, object] = {}
+    for name, value in environ.items():
+        if SERVICE_LINK.fullmatch(f"{name}={value}"):
+            continue
+        if name in by_variable:
+            values |= {by_variable[name]: value} if value else {}
+        elif name.startswith(PREFIX):
             raise SettingsError(f"{name} is not a setting; `sentiment settings` lists them all.")
     values |= {field: value for field, value in (overrides or {}).items() if value is not None}
     try:
