@@ -62,7 +62,7 @@ class Batcher(Generic[Item, Result]):
             answers one result an item, in order.
         size: an item's size, for instance its tokens.
         budget: bound on a batch's number of items times its largest size. One item may exceed it.
-        most_padding: bound on how many tokens an item may be padded to join a batch. It should be
+        most_padding: bound on the padding that one more item may bring to a batch. It should be
             what a batch costs beyond its tokens: more padding is dearer than a batch of its own.
         name: of the thread.
     """
@@ -98,6 +98,8 @@ class Batcher(Generic[Item, Result]):
         Raises:
             InferenceError: the function failed on one of them, alone.
         """
+        if not items:
+            return []
         group: _Group[Result] = _Group(len(items))
         entries = [self._enter(item, group, index) for index, item in enumerate(items)]
         if self._worker is None:
@@ -129,63 +131,72 @@ class Batcher(Generic[Item, Result]):
                 del self._by_size[bisect_left(self._by_size, entry)]
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while batch := self._next_batch():
-                items = [entry.item for entry in batch]
                 try:
-                    results = await loop.run_in_executor(self._thread, self._run, items)
+                    await self._run_batch(batch)
                 except Exception as error:
                     await self._run_one_by_one(batch, error)
-                else:
-                    for entry, result in zip(batch, results, strict=True):
-                        entry.group.deliver(entry.index, result)
         finally:
             self._worker = None
 
-    async def _run_one_by_one(self, batch: list[_Entry[Item, Result]], error: Exception) -> None:
+    async def _run_batch(self, batch: list[_Entry[Item, Result]]) -> None:
+        items = [entry.item for entry in batch]
         loop = asyncio.get_running_loop()
+        results = await loop.run_in_executor(self._thread, self._run, items)
+        if len(results) != len(batch):
+            raise ValueError(f"{len(results)} results for {len(batch)} items")
+        for entry, result in zip(batch, results, strict=True):
+            entry.group.deliver(entry.index, result)
+
+    async def _run_one_by_one(self, batch: list[_Entry[Item, Result]], error: Exception) -> None:
         for entry in batch:
             if entry.group.done.done():
                 continue
             try:
                 if len(batch) == 1:
                     raise error
-                [result] = await loop.run_in_executor(self._thread, self._run, [entry.item])
+                await self._run_batch([entry])
             except Exception as cause:
                 failure = InferenceError(f"The model failed on this text: {cause}")
                 failure.__cause__ = cause
                 entry.group.fail(failure)
-            else:
-                entry.group.deliver(entry.index, result)
 
     def _next_batch(self) -> list[_Entry[Item, Result]]:
-        while self._by_arrival and self._by_arrival[0].taken:
-            self._by_arrival.popleft()
-        if not self._by_arrival:
-            return []
-        first, end = self._window(bisect_left(self._by_size, self._by_arrival[0]))
-        batch = self._by_size[first:end]
-        del self._by_size[first:end]
-        for entry in batch:
-            entry.taken = True
-        return batch
+        while self._by_arrival:
+            oldest = self._by_arrival.popleft()
+            if oldest.taken:
+                continue
+            first, end = self._window(bisect_left(self._by_size, oldest))
+            batch = self._by_size[first:end]
+            del self._by_size[first:end]
+            for entry in batch:
+                entry.taken = True
+            # A waiter that has just gone may not have had its turn to withdraw.
+            if wanted := [entry for entry in batch if not entry.group.done.done()]:
+                return wanted
+        return []
 
     def _window(self, anchor: int) -> tuple[int, int]:
         """Bounds of the batch around `anchor` in the order of size, grown by least padding."""
-        entries = self._by_size
         first, end = anchor, anchor + 1
         while True:
-            count, largest = end - first, entries[end - 1].key[0]
-            shorter = largest - entries[first - 1].key[0] if first else math.inf
-            longer = (entries[end].key[0] - largest) * count if end < len(entries) else math.inf
+            shorter, longer = self._padding_of_one_more(first, end)
             if min(shorter, longer) > self._most_padding or math.isinf(min(shorter, longer)):
                 return first, end
             if shorter < longer:
-                if (count + 1) * largest > self._budget:
-                    return first, end
                 first -= 1
             else:
-                if (count + 1) * entries[end].key[0] > self._budget:
-                    return first, end
                 end += 1
+
+    def _padding_of_one_more(self, first: int, end: int) -> tuple[float, float]:
+        """What the next shorter and the next longer item would bring; infinite without one that
+        fits the budget."""
+        entries = self._by_size
+        count, largest = end - first, entries[end - 1].key[0]
+        shorter = longer = math.inf
+        if first and (count + 1) * largest <= self._budget:
+            shorter = largest - entries[first - 1].key[0]
+        if end < len(entries) and (count + 1) * entries[end].key[0] <= self._budget:
+            longer = (entries[end].key[0] - largest) * count
+        return shorter, longer
