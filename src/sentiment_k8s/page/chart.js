@@ -74,6 +74,7 @@ function draw() {
   chart.append(
     ...ticks.map((tick) => gridLine(tick, yOf(tick), left, width)),
     ...buckets.map((bucket, index) => column(bucket, left + index * slot, slot, yOf, labels)),
+    svg("line", { class: "axis", x1: left, x2: width, y1: yOf(0), y2: yOf(0) }),
     ...timesBelow(buckets, left, slot, width),
   );
   host.replaceChildren(chart);
@@ -90,7 +91,7 @@ function ticksTo(top) {
 
 function gridLine(tick, y, left, width) {
   return svg("g", {},
-    svg("line", { class: tick === 0 ? "axis" : "grid", x1: left, x2: width, y1: y, y2: y }),
+    svg("line", { class: "grid", x1: left, x2: width, y1: y, y2: y }),
     svg("text", { x: left - 8, y: y + 4, "text-anchor": "end", text: formatCount(tick) }));
 }
 

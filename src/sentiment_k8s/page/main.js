@@ -31,7 +31,7 @@ async function watchHealth() {
 
 function show({ ready, model, record, version }) {
   if (model?.labels) setLabels(model.labels);
-  fact("fact-model", model?.id && [model.id, model.precision, plural(model.labels.length, "label")].join(" · "));
+  fact("fact-model", model?.id && [`Model ${model.id}`, model.precision, plural(model.labels.length, "label")].join(" · "));
   fact("fact-record", record.mode === "off" || record.available ? STORES[record.mode] : "The log cannot be written now");
   state(ready ? "up" : "waiting", ready ? "Ready" : "The model is loading");
   byId("version").textContent = `Version ${version}`;

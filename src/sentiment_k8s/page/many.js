@@ -92,10 +92,10 @@ async function work(onAnswer) {
         onAnswer();
       },
     });
-    finish(`Classified in ${formatSeconds(pace.seconds())}`, "done");
+    finish("", "done", ` in ${formatSeconds(pace.seconds())}`);
   } catch (error) {
-    if (running.signal.aborted) finish("Cancelled", "warning");
-    else finish(error.message.replace(/\.$/, ""), "error");
+    if (running.signal.aborted) finish("Cancelled: ", "warning");
+    else finish(`${error.message.replace(/\.$/, "")}: `, "error");
   } finally {
     running = null;
     setBusy(false);
@@ -155,14 +155,14 @@ function countByLabel() {
   return counts;
 }
 
-function finish(what, kind) {
+function finish(before, kind, pace = "") {
   const open = batch.answers.filter((answer) => !answer).length;
   const answered = batch.answers.filter((answer) => answer?.prediction).length;
   const failed = batch.answers.length - open - answered;
   const cut = batch.answers.filter((answer) => answer?.truncated).length;
   say(byId("many-status"), [
-    `${what}: ${plural(answered, "text")} with a prediction`,
-    failed && `${formatCount(failed)} without`,
+    `${before}${plural(answered, "text")} classified${pace}`,
+    failed && `${formatCount(failed)} without an answer`,
     cut && `${formatCount(cut)} cut at the model’s length`,
     open && `${formatCount(open)} not sent`,
   ].filter(Boolean).join(", ") + ".", failed && kind === "done" ? "warning" : kind);
