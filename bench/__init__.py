@@ -1,0 +1,1 @@
+"""Measurements of this service beside what the hardware allows and beside others. See README.md."""

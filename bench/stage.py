@@ -1,0 +1,95 @@
+"""What the scripts that load servers stand on: cores, texts, right answers, one PostgreSQL."""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import machine, texts
+from .loads import Loader
+
+RESULTS = Path("bench/results")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One run: the servers get `server_cores`; we, the client, and PostgreSQL get the others."""
+
+    model: str
+    server_cores: list[int]
+    sentences: list[str]
+    database_url: str
+    loader: Loader
+    logs: Path
+    stolen: machine.StolenTime
+
+    def engine(self) -> float:
+        """Texts a second of the bare engine on the servers' cores, now, in the server's own
+        token budget sorted by length; in a process of its own."""
+        with tempfile.NamedTemporaryFile(suffix=".json") as result:
+            cores = ",".join(map(str, self.server_cores))
+            command = [sys.executable, "-m", "bench.engine", "--int8", self.model]
+            command += ["--cores", cores, "--budgets", "512", "--rounds", "1"]
+            command += ["--no-one", "--json", result.name]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            [way] = json.loads(Path(result.name).read_text())["ways"]
+        return float(way["texts_a_second"][0])
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that these scripts share."""
+    parser.add_argument("--model", default="bundled", help="model folder, or bundled")
+    parser.add_argument("--server-cores", type=machine.parse_cores, default=[0])
+    parser.add_argument("--client-cores", type=machine.parse_cores, default=[1])
+    parser.add_argument("--connections", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument("--warm-up", type=float, default=2.0, help="seconds before each")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sst2", type=Path, metavar="DIR", help="folder with dev.tsv")
+    parser.add_argument("--json", type=Path, metavar="PATH")
+
+
+@contextmanager
+def staged(options: argparse.Namespace) -> Iterator[Stage]:
+    """Everything but the servers, ready."""
+    from sentiment_k8s.postgres import EmbeddedPostgres
+
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    sentences = texts.dev_sentences(options.sst2 or texts.sst2_folder())
+    machine.cache().mkdir(parents=True, exist_ok=True)
+    data = Path(tempfile.mkdtemp(prefix="postgres-", dir=machine.cache()))
+    try:
+        with machine.pinned(options.client_cores), EmbeddedPostgres(data) as postgres:
+            yield Stage(
+                model=options.model,
+                server_cores=options.server_cores,
+                sentences=sentences,
+                database_url=postgres.start(),
+                loader=Loader(
+                    right_labels(options.model, sentences),
+                    warm_up=options.warm_up,
+                    seconds=options.seconds,
+                    postgres=postgres.pid,
+                ),
+                logs=RESULTS / "logs",
+                stolen=machine.StolenTime([*options.server_cores, *options.client_cores]),
+            )
+    finally:
+        shutil.rmtree(data)
+
+
+def right_labels(model: str, sentences: list[str]) -> list[str]:
+    """What the bare engine answers, one text at a time."""
+    from sentiment_k8s.hub import find_model
+    from sentiment_k8s.model import Model
+
+    loaded = Model(find_model(model), threads=1)
+    logits = (loaded.run([tokens]) for tokens in loaded.tokenizer.encode(sentences))
+    return [loaded.info.labels[int(one.argmax())] for one in logits]
