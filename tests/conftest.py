@@ -6,7 +6,7 @@ import pytest
 
 from .serving import RunningServer, running_server
 
-pytest_plugins = ["tests.postgres_fixtures"]
+pytest_plugins = ["tests.model_fixtures", "tests.postgres_fixtures"]
 
 
 @pytest.fixture(scope="session")

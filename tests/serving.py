@@ -37,6 +37,8 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("SENTIMENT_") and name != "DATABASE_URL"
     }
+    if os.environ.get("SENTIMENT_TEST_MODEL"):
+        kept["SENTIMENT_MODEL"] = os.environ["SENTIMENT_TEST_MODEL"]
     return kept | dict(extra)
 
 

@@ -22,7 +22,8 @@ from .threads import usable_threads
 logger = logging.getLogger(__name__)
 
 RecordMode = Literal["postgresql", "embedded", "off"]
-PREPARE_EVERY_SECONDS = 6 * 3600  # partitions are made weeks ahead
+PREPARE_EVERY_SECONDS = 6 * 3600.0  # partitions are made weeks ahead
+MOST_PAUSE_SECONDS = 5.0  # between attempts while PostgreSQL is away
 
 
 class Service:
@@ -60,14 +61,14 @@ class Service:
         """Load and warm the model and open the log. Does nothing when already started."""
         if self._pipeline is not None:
             return
-        dsn = self._database_url()
-        if dsn:
+        model_loaded = asyncio.create_task(asyncio.to_thread(load_model, self.settings))
+        if dsn := self._database_url():
             self.database = Database(dsn, write_seconds=self.settings.commit_timeout_seconds)
-            prepared = asyncio.Event()
-            self._keeper = asyncio.create_task(self._keep_prepared(dsn, prepared), name="keeper")
-        model = await asyncio.to_thread(load_model, self.settings)
-        if dsn:
-            await prepared.wait()
+            prepared = await self._prepare(self.database, dsn)
+            self._keeper = asyncio.create_task(
+                self._keep_prepared(self.database, dsn, prepared=prepared), name="keeper"
+            )
+        model = await model_loaded
         self._pipeline = Pipeline(
             model,
             Recorder(self.database, self.metrics) if self.database else None,
@@ -114,27 +115,23 @@ class Service:
             return self.settings.database_url.get_secret_value()
         return None
 
-    async def _keep_prepared(self, dsn: str, tried: asyncio.Event) -> None:
-        """Bring the schema to head once PostgreSQL is there, then keep partitions made ahead.
+    async def _prepare(self, database: Database, dsn: str) -> bool:
+        """Bring the schema to head and make the coming weeks' partitions, if PostgreSQL is there:
+        a server that cannot write answers 503, which tells more than no server."""
+        try:
+            await upgrade(dsn)
+            await database.ensure_partitions()
+        except DatabaseUnavailable as error:
+            logger.warning("The log is not ready: %s", error.message)
+            return False
+        return True
 
-        Args:
-            dsn: the database.
-            tried: is set after the first attempt, whether or not PostgreSQL was there: a server
-                that cannot write answers 503, which tells more than no server.
-        """
-        assert self.database is not None  # noqa: S101  # started after it was made
+    async def _keep_prepared(self, database: Database, dsn: str, *, prepared: bool) -> None:
         pause = 0.1
         while True:
-            try:
-                await upgrade(dsn)
-                await self.database.ensure_partitions()
-            except DatabaseUnavailable as error:
-                logger.warning("The log is not ready: %s", error.message)
-                seconds = pause = min(pause * 2, 5.0)
-            else:
-                seconds = PREPARE_EVERY_SECONDS
-            tried.set()
-            await asyncio.sleep(seconds)
+            pause = PREPARE_EVERY_SECONDS if prepared else min(2 * pause, MOST_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            prepared = await self._prepare(database, dsn)
 
     def _declare_gauges(self, pipeline: Pipeline) -> None:
         gauge = self.metrics.gauge

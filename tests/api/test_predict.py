@@ -62,7 +62,7 @@ def test_every_answer_is_a_row_of_the_log(client: httpx.Client) -> None:
 def test_the_request_id_is_the_callers_if_it_is_sane(client: httpx.Client) -> None:
     sane = client.get("/health", headers={"X-Request-ID": "order-4711"})
     assert sane.headers["X-Request-ID"] == "order-4711"
-    mad = client.get("/health", headers={"X-Request-ID": "a b\u00e9" * 99})
+    mad = client.get("/health", headers={"X-Request-ID": "a b" * 99})
     assert mad.headers["X-Request-ID"].isalnum()
 
 

@@ -82,9 +82,9 @@ def query_parameters(request: Request) -> dict[str, str]:
     Raises:
         RequestError: it is not UTF-8, or a parameter is there twice.
     """
-    pairs = parse_qsl(request.scope["query_string"], keep_blank_values=True)
     try:
-        named = [(name.decode(), value.decode()) for name, value in pairs]
+        query = request.scope["query_string"].decode()
+        named = parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise RequestError("The query string is not UTF-8: encode it as such.") from None
     parameters = dict(named)
