@@ -46,15 +46,18 @@ async function open(file) {
 }
 
 function acceptDrops(zone) {
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   // A file dropped beside the zone would otherwise replace the page.
-  for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
-  zone.addEventListener("dragover", () => zone.classList.add("dropping"));
+  for (const name of ["dragover", "drop"]) {
+    window.addEventListener(name, (event) => hasFiles(event) && event.preventDefault());
+  }
+  zone.addEventListener("dragover", (event) => zone.classList.toggle("dropping", hasFiles(event)));
   zone.addEventListener("dragleave", (event) => {
     if (!zone.contains(event.relatedTarget)) zone.classList.remove("dropping");
   });
   zone.addEventListener("drop", (event) => {
     zone.classList.remove("dropping");
-    open(event.dataTransfer.files[0]);
+    if (hasFiles(event)) open(event.dataTransfer.files[0]);
   });
 }
 
@@ -103,12 +106,13 @@ async function work(onAnswer) {
 }
 
 function setBusy(busy) {
+  // A control that has the focus goes away: hand it on, or the keyboard starts from the top.
+  const leaving = busy ? ["many-run", "many-resume"] : ["many-cancel"];
+  const hadFocus = leaving.includes(document.activeElement.id);
   byId("many-progress").hidden = !busy;
+  if (busy) byId("many-resume").hidden = true;
   for (const id of ["many-run", "file", "file-remove"]) byId(id).disabled = busy;
-  const { activeElement } = document;
-  // The control that had the focus goes away; hand it on, or the keyboard starts from the top.
-  if (busy) byId("many-cancel").focus({ preventScroll: true });
-  else if (activeElement === document.body || activeElement === byId("many-cancel")) byId("many-download").focus({ preventScroll: true });
+  if (hadFocus) byId(busy ? "many-cancel" : "many-download").focus({ preventScroll: true });
 }
 
 function showProgress({ done, seconds }) {
