@@ -102,9 +102,8 @@ BEGIN
     LOOP
         part := 'predictions_' || to_char(week, 'YYYYMMDD');
         CONTINUE WHEN to_regclass(part) IS NOT NULL;
-        PERFORM pg_advisory_xact_lock(1936027252, 1);
-        CONTINUE WHEN to_regclass(part) IS NOT NULL; -- another session was faster
         LOCK TABLE predictions_default IN ACCESS EXCLUSIVE MODE;
+        CONTINUE WHEN to_regclass(part) IS NOT NULL; -- another session was faster
         EXECUTE format('CREATE TABLE %I (LIKE predictions INCLUDING ALL)', part);
         EXECUTE format(
             'WITH moved AS (
