@@ -1,0 +1,231 @@
+import asyncio
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from sentiment_k8s.database import time_in
+from sentiment_k8s.errors import DatabaseUnavailable, SettingsError, StartError
+from sentiment_k8s.migrations import HEAD, current, upgrade
+from sentiment_k8s.migrations.runner import init_sql, script_head
+from sentiment_k8s.postgres import EmbeddedPostgres
+
+from .postgres_fixtures import execute, fetch
+
+INIT_SQL = Path(__file__).parents[1] / "init.sql"
+
+BOOKS_TABLE = """
+CREATE TABLE predictions (
+    id SERIAL PRIMARY KEY,
+    text TEXT NOT NULL,
+    prediction VARCHAR(50),
+    created_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP
+)
+"""
+BOOKS_INSERT = "INSERT INTO predictions (text, prediction) VALUES ('I love AI!', 'POSITIVE')"
+
+NOTHING_TO_DO = """
+import asyncio, sys
+from sentiment_k8s.migrations import upgrade
+asyncio.run(upgrade(sys.argv[1]))
+assert not {"alembic", "sqlalchemy"} & set(sys.modules)
+"""
+
+
+def schema(binaries: Path, dsn: str) -> str:
+    """The schema as pg_dump writes it, without its random `\\restrict` keys."""
+    dump = subprocess.run(
+        [binaries / "pg_dump", "--schema-only", "--no-owner", dsn],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return "\n".join(line for line in dump.stdout.splitlines() if not line.startswith(("\\", "--")))
+
+
+def psql(binaries: Path, dsn: str, *arguments: str) -> None:
+    subprocess.run(
+        [binaries / "psql", "-v", "ON_ERROR_STOP=1", "-q", "-d", dsn, *arguments],
+        capture_output=True,
+        check=True,
+    )
+
+
+async def test_an_empty_database_comes_to_head(empty_dsn: str) -> None:
+    assert await current(empty_dsn) is None
+    assert await upgrade(empty_dsn) is None
+    assert await current(empty_dsn) == HEAD
+
+
+async def test_ten_at_once_migrate_once(empty_dsn: str) -> None:
+    found = await asyncio.gather(*(upgrade(empty_dsn) for _ in range(10)))
+    assert sorted(found, key=str) == [HEAD] * 9 + [None]
+
+
+def test_head_is_the_newest_of_the_scripts() -> None:
+    assert script_head() == HEAD
+
+
+def test_at_head_neither_alembic_nor_sqlalchemy_is_imported(database_dsn: str) -> None:
+    subprocess.run([sys.executable, "-c", NOTHING_TO_DO, database_dsn], check=True)
+
+
+async def test_the_schema_of_a_newer_release_is_left_alone(database_dsn: str) -> None:
+    await execute(database_dsn, "UPDATE alembic_version SET version_num = '9999'")
+    assert await upgrade(database_dsn) == "9999"
+    assert await current(database_dsn) == "9999"
+
+
+async def test_the_books_insert_works(database_dsn: str) -> None:
+    await execute(database_dsn, BOOKS_INSERT)
+    (row,) = await fetch(database_dsn, "SELECT id, text, prediction, created_at FROM predictions")
+    assert (row["text"], row["prediction"]) == ("I love AI!", "POSITIVE")
+    assert row["id"].version == 7
+    assert row["id"].variant == "specified in RFC 4122"
+    assert time_in(row["id"]) == row["created_at"]
+
+
+async def test_every_row_of_the_books_table_lives_on(empty_dsn: str) -> None:
+    await execute(
+        empty_dsn,
+        BOOKS_TABLE,
+        BOOKS_INSERT,
+        BOOKS_INSERT,
+        "INSERT INTO predictions (text, created_at) VALUES ('old', '2023-05-06 07:08:09.123456')",
+        "INSERT INTO predictions (text, created_at) VALUES ('no time', NULL)",
+        "INSERT INTO predictions (text, created_at) VALUES ('no end', 'infinity')",
+    )
+    await upgrade(empty_dsn)
+    rows = await fetch(empty_dsn, "SELECT * FROM predictions ORDER BY request_id")
+    assert [(row["request_id"], row["text"], row["prediction"]) for row in rows] == [
+        ("book-1", "I love AI!", "POSITIVE"),
+        ("book-2", "I love AI!", "POSITIVE"),
+        ("book-3", "old", None),
+        ("book-4", "no time", None),
+        ("book-5", "no end", None),
+    ]
+    assert all(time_in(row["id"]) == row["created_at"] for row in rows)
+    assert rows[2]["created_at"].isoformat() == "2023-05-06T07:08:09.123000+00:00"
+    await execute(empty_dsn, BOOKS_INSERT)
+
+
+async def test_a_table_that_is_not_the_books_is_left_as_it_was(empty_dsn: str) -> None:
+    await execute(empty_dsn, "CREATE TABLE predictions (horoscope text)")
+    with pytest.raises(StartError, match=r"is as it was: column \"id\" does not exist"):
+        await upgrade(empty_dsn)
+    assert await current(empty_dsn) is None
+    await execute(empty_dsn, "SELECT horoscope FROM predictions")
+
+
+async def test_who_may_not_make_tables_is_told_so(empty_dsn: str) -> None:
+    database = empty_dsn.rpartition("/")[2]
+    await execute(empty_dsn, "REVOKE CREATE ON SCHEMA public FROM PUBLIC, pg_database_owner")
+    with pytest.raises(DatabaseUnavailable, match=f"{database} .*permission denied for schema"):
+        await upgrade(empty_dsn)
+
+
+async def test_without_postgresql_the_error_says_where_it_looked(unused_tcp_port: int) -> None:
+    with pytest.raises(DatabaseUnavailable, match=f"127.0.0.1:{unused_tcp_port}/ai_db"):
+        await upgrade(f"postgresql://user:password@127.0.0.1:{unused_tcp_port}/ai_db")
+
+
+async def test_an_address_of_another_kind_is_a_setting_to_mend() -> None:
+    with pytest.raises(SettingsError, match="DATABASE_URL is not a PostgreSQL address"):
+        await upgrade("mysql://127.0.0.1/ai_db")
+
+
+async def test_it_waits_for_postgresql_and_says_so(
+    postgres: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    address = postgres.start()
+    postgres.stop()
+    upgraded = asyncio.create_task(upgrade(address, wait_seconds=60))
+    while "Waiting for PostgreSQL" not in caplog.text:  # noqa: ASYNC110 - logs wake nobody
+        await asyncio.sleep(0.01)
+    assert postgres.start() == address
+    await upgraded
+    assert await current(address) == HEAD
+    assert str(urlsplit(address).password) not in caplog.text
+
+
+def test_init_sql_is_what_the_migrations_say() -> None:
+    assert INIT_SQL.read_text() == init_sql(), "run `make generate`"
+
+
+async def test_init_sql_makes_the_same_schema(
+    empty_dsn: str, database_dsn: str, postgres_binaries: Path
+) -> None:
+    psql(postgres_binaries, empty_dsn, "-f", str(INIT_SQL))
+    assert schema(postgres_binaries, empty_dsn) == schema(postgres_binaries, database_dsn)
+    assert await upgrade(empty_dsn) == HEAD
+
+
+async def partitions(dsn: str) -> dict[str, int]:
+    """The rows in each of the table's parts."""
+    found = await fetch(
+        dsn,
+        "SELECT inhrelid::regclass::text AS part FROM pg_inherits"
+        " WHERE inhparent = 'predictions'::regclass ORDER BY 1",
+    )
+    counts = {}
+    for row in found:
+        counted = await fetch(dsn, f"SELECT count(*) AS rows FROM ONLY {row['part']}")
+        counts[row["part"]] = counted[0]["rows"]
+    return counts
+
+
+async def test_a_row_goes_to_its_week(database_dsn: str) -> None:
+    await execute(database_dsn, BOOKS_INSERT)
+    (row,) = await fetch(
+        database_dsn,
+        "SELECT 'predictions_' || to_char(date_trunc('week', now() AT TIME ZONE 'UTC'), 'YYYYMMDD')"
+        " AS week",
+    )
+    assert {part for part, rows in (await partitions(database_dsn)).items() if rows} == {
+        row["week"]
+    }
+
+
+async def test_this_week_and_four_more_are_made_ahead(database_dsn: str) -> None:
+    assert len(await partitions(database_dsn)) == 5 + 1  # and the default one
+
+
+async def test_rows_in_the_default_partition_move_into_their_week(database_dsn: str) -> None:
+    await execute(
+        database_dsn,
+        "INSERT INTO predictions (text, created_at)"
+        " SELECT 'later', now() + n * interval '1 day' FROM generate_series(60, 69) AS n",
+        "INSERT INTO predictions (text, created_at) VALUES ('long ago', '2001-01-01')",
+    )
+    assert (await partitions(database_dsn))["predictions_default"] == 11
+    await execute(database_dsn, "SELECT sentiment_ensure_partitions(10)")
+    found = await partitions(database_dsn)
+    assert found["predictions_default"] == 1
+    assert sum(found.values()) == 11
+
+
+async def test_ten_at_once_make_each_partition_once(database_dsn: str) -> None:
+    found = await asyncio.gather(
+        *(fetch(database_dsn, "SELECT sentiment_ensure_partitions(9) AS made") for _ in range(10))
+    )
+    assert sum(rows[0]["made"] for rows in found) == 5
+    assert len(await partitions(database_dsn)) == 10 + 1
+
+
+async def test_partitions_can_be_made_while_rows_come_in(database_dsn: str) -> None:
+    writer = await asyncpg.connect(database_dsn)
+    async with writer.transaction():
+        await writer.execute(BOOKS_INSERT)
+        await execute(database_dsn, "SELECT sentiment_ensure_partitions(6)")
+    await writer.close()
+    assert len(await partitions(database_dsn)) == 7 + 1
+
+
+async def test_a_row_without_a_text_is_refused(database_dsn: str) -> None:
+    with pytest.raises(asyncpg.NotNullViolationError):
+        await execute(database_dsn, "INSERT INTO predictions (prediction) VALUES ('POSITIVE')")
