@@ -23,7 +23,8 @@ from sentiment_k8s.classify import (
 )
 from sentiment_k8s.errors import InputError
 from sentiment_k8s.files.output import Tally
-from tests.files.fake import by_length, classify, work
+
+from .files.fake import by_length, classify, work
 
 PROGRAM = [sys.executable, "-m", "tests.files.fake"]
 
@@ -47,7 +48,7 @@ async def test_chunks_that_finish_out_of_order_are_written_in_order(tmp_path: Pa
             waiting[number - 2].set()
         return await by_length(texts)
 
-    job = Job(str(lines(tmp_path, 8)), str(tmp_path / "out.txt"), chunk_rows=2)
+    job = Job(str(lines(tmp_path, 8)), str(tmp_path / "out.txt"), chunk_rows=2, chunks_in_flight=4)
     with open_files(job) as files:
         await classify_files(files, backwards)
     texts = [line.split("\t")[2] for line in (tmp_path / "out.txt").read_text().splitlines()]
@@ -68,7 +69,7 @@ async def test_no_more_chunks_are_in_flight_than_asked_for(tmp_path: Path) -> No
     job = Job(str(lines(tmp_path, 50)), os.devnull, chunk_rows=2, chunks_in_flight=3)
     with open_files(job) as files:
         await classify_files(files, counting)
-    assert 1 <= most <= 3
+    assert most <= 3
 
 
 async def test_the_classifier_sees_only_rows_that_have_a_text(tmp_path: Path) -> None:
@@ -165,16 +166,21 @@ def test_a_summary_counts_the_rows_of_earlier_runs_apart() -> None:
 
 
 def test_ctrl_c_ends_with_130_and_a_later_run_goes_on(tmp_path: Path) -> None:
-    source, output = lines(tmp_path, 20_000), tmp_path / "out.txt"
-    command = [*PROGRAM, str(source), str(output), "auto"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    source, output = lines(tmp_path, 200), tmp_path / "out.txt"
+    with subprocess.Popen(
+        [*PROGRAM, str(source), str(output), "auto", "paced"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin
         assert process.stderr
-        process.stderr.readline()
+        process.stdin.write(b".")
+        process.stdin.flush()
+        assert process.stderr.readline() == b"50\n"
         process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
+        assert process.stderr.read() == b"Stopped. Run the same command again to go on.\n"
     assert process.returncode == 130
-    assert said.endswith("Stopped. Run the same command again to go on.\n")
-    assert classify(source, output, chunk_rows=50).resumed >= 50
+    assert classify(source, output, chunk_rows=50).resumed == 50
 
 
 def test_ctrl_c_at_a_terminal_that_says_nothing_ends_at_once() -> None:

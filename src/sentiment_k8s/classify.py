@@ -3,8 +3,8 @@
     with open_files(job) as files:
         summary = await classify_files(files, classify)
 
-The rows are read in chunks; a few chunks are being classified while the next one is read and the
-last one is written, in input order.
+The rows are read in chunks; while one is being classified the next is read and the last is
+written, in input order.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from typing import Any, BinaryIO, Protocol
 
 from tqdm import tqdm
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.background import in_daemon_thread
-from sentiment_k8s.files.formats import input_format, open_encoder, open_reader
-from sentiment_k8s.files.output import Merge, Output, Tally, open_output, unwritable
-from sentiment_k8s.files.rows import Chunk, Encoder, Outcome, Position, Reader
+from .errors import InputError
+from .files.background import in_daemon_thread
+from .files.formats import input_format, open_encoder, open_reader
+from .files.output import Merge, Output, Tally, open_output, unwritable
+from .files.rows import Chunk, Encoder, Outcome, Position, Reader
 
 __all__ = [
     "Classify",
@@ -64,8 +64,11 @@ class Job:
         format: `auto`, `csv`, `jsonl`, `lines` or `parquet`.
         restart: begin anew instead of going on, and replace an output that exists.
         model: names the model (id, revision, precision); a run with another does not go on.
-        chunk_rows: texts that are given to the classifier at once.
-        chunks_in_flight: chunks that are being classified at the same time.
+        chunk_rows: texts that are given to the classifier at once. It sorts them by length: more
+            save padding, fewer are written sooner.
+        chunks_in_flight: chunks that are being classified at the same time. With more than one, a
+            classifier that mixes them makes batches by chance, and an int8 score depends in its
+            last digits on the batch: a resumed run would not give the same bytes.
         checkpoint_seconds: seconds between two checkpoints: the work that a kill can cost.
     """
 
@@ -75,8 +78,8 @@ class Job:
     format: str = "auto"
     restart: bool = False
     model: str = ""
-    chunk_rows: int = 256
-    chunks_in_flight: int = 4
+    chunk_rows: int = 512
+    chunks_in_flight: int = 1
     checkpoint_seconds: float = 1.0
 
     @property
@@ -253,40 +256,53 @@ def first_error_in(outcomes: Sequence[Outcome], before: int) -> tuple[int, str] 
     )
 
 
+Begun = tuple[Chunk, asyncio.Task[list[Outcome]]]
+
+
 async def in_order(
     files: Files, classify: Classify
 ) -> AsyncGenerator[tuple[Chunk, list[Outcome]], None]:
-    """Yields each chunk with its outcomes as soon as it and all before it are ready."""
+    """Yields each chunk with its outcomes as soon as it and all before it are ready.
+
+    The next chunk is read while others are being classified, and what is ready is bounded too.
+    """
     room = asyncio.Semaphore(files.job.chunks_in_flight)
-    begun: asyncio.Queue[tuple[Chunk, asyncio.Task[list[Outcome]]] | None] = asyncio.Queue()
+    begun: asyncio.Queue[Begun | Exception | None] = asyncio.Queue(2)
     running: set[asyncio.Task[Any]] = set()
 
-    async def feed() -> None:
+    def ended(task: asyncio.Task[Any]) -> None:
+        running.discard(task)
+        room.release()
+
+    async def begin_each() -> None:
         chunks = files.reader.chunks(files.job.chunk_rows)
-        try:
+        while chunk := await in_daemon_thread(lambda: next(chunks, None)):
             await room.acquire()
-            while chunk := await in_daemon_thread(lambda: next(chunks, None)):
-                task = asyncio.create_task(outcomes_of(chunk, classify))
-                running.add(task)
-                task.add_done_callback(running.discard)
-                begun.put_nowait((chunk, task))
-                await room.acquire()
-        finally:
-            begun.put_nowait(None)
+            task = asyncio.create_task(outcomes_of(chunk, classify))
+            running.add(task)
+            task.add_done_callback(ended)
+            await begun.put((chunk, task))
+
+    async def feed() -> None:
+        fault = None
+        try:
+            await begin_each()
+        except Exception as error:
+            fault = error
+        await begun.put(fault)
 
     feeding = asyncio.create_task(feed())
     try:
-        while item := await begun.get():
+        while isinstance(item := await begun.get(), tuple):
             chunk, task = item
-            outcomes = await task
-            room.release()
-            yield chunk, outcomes
+            yield chunk, await task
         # What was read before a fault in the input has been written; now say the fault.
-        await feeding
+        if item:
+            raise item
     finally:
         left = [feeding, *running]
-        for task_left in left:
-            task_left.cancel()
+        for task in left:
+            task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
 

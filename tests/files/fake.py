@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sentiment_k8s.classify import Job, Outcome, Summary, classify_files, open_files, run
+from sentiment_k8s.files.background import in_daemon_thread
 from sentiment_k8s.files.output import Tally
 from sentiment_k8s.files.rows import Position
 
@@ -35,13 +36,20 @@ def job_of(source: Path | str, output: Path | str | None, **options: object) -> 
     return Job(str(source), target, **options)  # type: ignore[arg-type]
 
 
-async def work(job: Job, *, tell: bool = False) -> Summary:
+async def work(job: Job, *, paced: bool = False, tell: bool = False) -> Summary:
+    """Classifies a file; `paced` waits for a byte of standard input, or its end, before a chunk."""
+
+    async def at_a_pace(texts: Sequence[str]) -> list[Outcome]:
+        await in_daemon_thread(os.read, 0, 1)
+        return await by_length(texts)
+
     def progress(_: Position, tally: Tally) -> None:
         sys.stderr.write(f"{tally.rows}\n")
         sys.stderr.flush()
 
     with open_files(job) as files:
-        return await classify_files(files, by_length, progress if tell else None)
+        classifier = at_a_pace if paced else by_length
+        return await classify_files(files, classifier, progress if tell else None)
 
 
 class Stopped(Exception):
@@ -67,15 +75,11 @@ def stop_after(chunks: int, source: Path, output: Path, **options: object) -> No
         asyncio.run(work())
 
 
-def main(source: str, output: str, kind: str, chunk_rows: str = "50") -> int:
-    job = Job(
-        source,
-        None if output == "-" else output,
-        format=kind,
-        chunk_rows=int(chunk_rows),
-        checkpoint_seconds=0,
-    )
-    return run(work(job, tell=True), job, lambda s: sys.stderr.write(s + "\n"), quiet=False)
+def main(source: str, output: str, kind: str, pace: str = "free") -> int:
+    """Classifies in small chunks, a checkpoint each, and tells of each on standard error."""
+    job = Job(source, output, format=kind, chunk_rows=50, checkpoint_seconds=0)
+    work_told = work(job, paced=pace == "paced", tell=True)
+    return run(work_told, job, lambda text: sys.stderr.write(text + "\n"), quiet=False)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentiment_k8s.errors import InputError
-from tests.files.fake import classify, outcome
+
+from .fake import classify, outcome
 
 # Without lone surrogates, which no file in UTF-8 holds.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

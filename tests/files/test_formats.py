@@ -6,7 +6,8 @@ import pytest
 
 from sentiment_k8s.errors import InputError
 from sentiment_k8s.files.formats import Format, input_format
-from tests.files.fake import classify
+
+from .fake import classify
 
 
 @pytest.mark.parametrize(

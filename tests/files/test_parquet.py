@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from sentiment_k8s.errors import InputError
-from tests.files.fake import classify, outcome, stop_after
+
+from .fake import classify, outcome, stop_after
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

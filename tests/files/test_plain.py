@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentiment_k8s.errors import InputError
-from tests.files.fake import classify
+
+from .fake import classify
 
 LINES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"))
 

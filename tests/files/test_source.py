@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from sentiment_k8s.errors import InputError
 from sentiment_k8s.files.source import MAX_LINE_BYTES, Source
-from tests.files.fake import as_nobody, classify
+
+from .fake import as_nobody, classify
 
 
 @pytest.fixture

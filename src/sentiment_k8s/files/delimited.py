@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.rows import (
+from ..errors import InputError
+from .rows import (
     Chunk,
     Outcome,
     Position,
@@ -20,7 +20,7 @@ from sentiment_k8s.files.rows import (
     distinct,
     values_in,
 )
-from sentiment_k8s.files.source import MAX_LINE_BYTES, Source
+from .source import MAX_LINE_BYTES, Source
 
 
 class CsvReader:

@@ -4,16 +4,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.delimited import CsvEncoder, CsvReader
-from sentiment_k8s.files.jsonl import JsonLinesEncoder, JsonLinesReader
-from sentiment_k8s.files.output import Merge
-from sentiment_k8s.files.plain import LinesEncoder, LinesReader
-from sentiment_k8s.files.rows import Encoder, Reader
-from sentiment_k8s.files.source import Source
+from ..errors import InputError
+from .delimited import CsvEncoder, CsvReader
+from .jsonl import JsonLinesEncoder, JsonLinesReader
+from .output import Merge
+from .plain import LinesEncoder, LinesReader
+from .rows import Encoder, Reader
+from .source import Source
 
 if TYPE_CHECKING:
-    from sentiment_k8s.files.parquet import ParquetReader
+    from .parquet import ParquetReader
 
 
 class Format(StrEnum):
@@ -83,7 +83,7 @@ def open_reader(path: str, kind: Format, column: str | None) -> Reader:
 
 
 def parquet_reader(path: str, column: str | None) -> "ParquetReader":
-    from sentiment_k8s.files.parquet import ParquetReader  # pyarrow is an extra
+    from .parquet import ParquetReader  # pyarrow is an extra
 
     return ParquetReader(path, column)
 
@@ -106,7 +106,7 @@ def open_encoder(reader: Reader, kind: Format, output: str | None) -> tuple[Enco
                 "Parquet cannot go to standard output; name a file: --output FILE.parquet "
                 "(or FILE.csv, FILE.jsonl)."
             )
-        from sentiment_k8s.files.parquet import ParquetEncoder, merge  # pyarrow is an extra
+        from .parquet import ParquetEncoder, merge  # pyarrow is an extra
 
         return ParquetEncoder(reader.columns, getattr(reader, "schema", None)), merge
     if kind is Format.CSV:

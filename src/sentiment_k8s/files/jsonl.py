@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.rows import (
+from ..errors import InputError
+from .rows import (
     Chunk,
     Outcome,
     Position,
@@ -17,7 +17,7 @@ from sentiment_k8s.files.rows import (
     as_text,
     choose_column,
 )
-from sentiment_k8s.files.source import Source
+from .source import Source
 
 COLUMN = "text"
 

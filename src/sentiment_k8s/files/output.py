@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.rows import Position
+from ..errors import InputError
+from .rows import Position
 
 # Makes the final file (second) of what was written while classifying (first).
 Merge = Callable[[Path, Path], None]

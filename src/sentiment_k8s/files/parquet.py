@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.delimited import as_cell
-from sentiment_k8s.files.rows import (
+from ..errors import InputError
+from .delimited import as_cell
+from .rows import (
     Chunk,
     Outcome,
     Position,
@@ -25,7 +25,7 @@ from sentiment_k8s.files.rows import (
     choose_column,
     values_in,
 )
-from sentiment_k8s.files.source import changed, name_of, unreadable
+from .source import changed, name_of, unreadable
 
 try:
     import pyarrow as pa

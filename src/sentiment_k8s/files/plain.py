@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.rows import Chunk, Outcome, Position, Row, RowChunk, as_text
-from sentiment_k8s.files.source import Source
+from ..errors import InputError
+from .rows import Chunk, Outcome, Position, Row, RowChunk, as_text
+from .source import Source
 
 COLUMN = "text"
 

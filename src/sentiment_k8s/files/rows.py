@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sentiment_k8s.errors import InputError
+from ..errors import InputError
 
 Row = dict[str, object]
 

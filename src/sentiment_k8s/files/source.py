@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from stat import S_ISREG
 from typing import TypeVar
 
-from sentiment_k8s.errors import InputError
-from sentiment_k8s.files.rows import Position
+from ..errors import InputError
+from .rows import Position
 
 # A line beyond this is no text of a person, and reading it whole would not keep memory bounded.
 MAX_LINE_BYTES = 16 * 1024 * 1024
