@@ -31,6 +31,7 @@ def write_tiny_model(
     inputs: Sequence[str] = ("input_ids", "attention_mask", "token_type_ids"),
     integers: int = TensorProto.INT64,
     batch: int | str = "batch",
+    length: int | str = "length",
     logits_a_token: bool = False,
     metadata: Mapping[str, str] | None = None,
     **config: object,
@@ -46,6 +47,7 @@ def write_tiny_model(
         inputs: names of the graph's inputs.
         integers: their ONNX type.
         batch: a number fixes the size of a batch in the graph.
+        length: a number fixes the tokens of a text.
         logits_a_token: leave the sum out, as a token classifier does.
         metadata: the ONNX file's own properties.
         config: more of config.json; None leaves a field out.
@@ -76,7 +78,7 @@ def write_tiny_model(
     graph = helper.make_graph(
         nodes,
         "bag-of-words",
-        [helper.make_tensor_value_info(name, integers, [batch, "length"]) for name in inputs],
+        [helper.make_tensor_value_info(name, integers, [batch, length]) for name in inputs],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, None)],
         [
             numpy_helper.from_array(table, "table"),

@@ -65,8 +65,8 @@ class Model:
                 "from the older vocabulary files."
             )
         self.tokenizer = Tokenizer(tokenizer, self.info.max_tokens)
-        self._pad_id = int(config.get("pad_token_id") or 0)
-        self._check_width(files)
+        self._pad_id = _number(config, "pad_token_id", 0)
+        self._check_head(files)
 
     def run(self, batch: Sequence[Tokens]) -> Logits:
         """The logits of a batch, padded to its longest text.
@@ -103,7 +103,8 @@ class Model:
             case "regression":
                 return logits
             case "multi_label_classification":
-                return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+                # 1 / (1 + exp(-x)), without the overflow far below zero.
+                return np.asarray(np.exp(-np.logaddexp(0, -logits)), np.float32)
             case "single_label_classification":
                 exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
                 return np.asarray(
@@ -112,21 +113,34 @@ class Model:
 
     def warm_up(self, token_budget: int) -> None:
         """Run the largest batches that the budget allows: the longest text alone, and the most
-        texts of a common length, so that the first request finds memory and kernels ready."""
+        texts of a common length, so that the first request finds memory and kernels ready.
+
+        Raises:
+            ModelError: the model cannot run what its own configuration allows.
+        """
         for count, length in ((1, self.info.max_tokens), (max(1, token_budget // 32), 32)):
             tokens = Tokens([self._pad_id] * length, [0] * length, truncated=False)
-            self.run([tokens] * count)
+            self._try([tokens] * count)
 
-    def _check_width(self, files: ModelFiles) -> None:
-        try:
-            width = self.run(self.tokenizer.encode(["a"])).shape[-1]
-        except Exception as error:
-            raise ModelError(f"{files.onnx} fails on a one-word text: {error}.") from None
-        if width != len(self.info.labels):
+    def _check_head(self, files: ModelFiles) -> None:
+        """Two texts of two lengths: so a graph for one text, or for one length, shows itself."""
+        logits = self._try(self.tokenizer.encode(["a", "a longer text"]))
+        labels = len(self.info.labels)
+        if logits.shape != (2, labels):
             raise ModelError(
-                f"{files.onnx} gives {width} logits, but config.json has "
-                f"{len(self.info.labels)} labels in id2label."
+                f"{files.onnx} gives logits of shape {logits.shape} for two texts, but config.json "
+                f"has {labels} labels in id2label, so {(2, labels)} was expected."
             )
+
+    def _try(self, batch: Sequence[Tokens]) -> Logits:
+        """Run a batch at start, when a failure is the model's and no text's."""
+        try:
+            return self.run(batch)
+        except Exception as error:  # the runtime's exceptions have no common base
+            raise ModelError(
+                f"{self.info.id} fails on a batch of {len(batch)}, of up to "
+                f"{max(map(len, batch))} tokens: {error}."
+            ) from None
 
 
 def _read_json(files: ModelFiles, name: str, *, optional: bool = False) -> dict[str, Any]:
@@ -171,7 +185,8 @@ def _session(files: ModelFiles, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    # Its errors reach us as exceptions; its own lines on stderr would be no JSON.
+    options.log_severity_level = 4
     # Spinning threads burn the CPU quota that the next batch needs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Shapes differ from batch to batch: plans made for one shape would only pile up.
@@ -207,8 +222,20 @@ def _precision(session: ort.InferenceSession, files: ModelFiles) -> str:
 
 def _max_tokens(config: dict[str, Any], tokenizer_config: dict[str, Any]) -> int:
     """The longest text, special tokens included; RoBERTa's positions start after the padding's."""
-    positions = config.get("max_position_embeddings") or LONGEST
+    positions = _number(config, "max_position_embeddings", LONGEST, least=1)
     if config.get("model_type") in {"roberta", "xlm-roberta", "camembert", "bertweet"}:
-        positions -= int(config.get("pad_token_id", 1)) + 1
-    said = tokenizer_config.get("model_max_length") or LONGEST
-    return int(min(positions, said, LONGEST))
+        positions -= _number(config, "pad_token_id", 1) + 1
+    said = _number(tokenizer_config, "model_max_length", LONGEST, least=1)
+    return min(positions, said, LONGEST)
+
+
+def _number(config: dict[str, Any], name: str, default: int, least: int = 0) -> int:
+    """A whole number of a configuration; below `least` it means "none", as -1 often does."""
+    value = config.get(name)
+    if value is None:
+        return default
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ModelError(f"The model's {name} is {value!r}, which is no number.") from None
+    return number if number >= least else default

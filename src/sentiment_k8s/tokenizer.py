@@ -40,11 +40,11 @@ class Tokenizer:
     def __init__(self, file: Path, max_tokens: int) -> None:
         try:
             self._tokenizer = RustTokenizer.from_file(str(file))
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(max_tokens)
         except Exception as error:  # the library raises plain Exception
             raise ModelError(f"{file} is not a usable tokenizer: {error}.") from None
         self.max_tokens = max_tokens
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise, in as many threads as `RAYON_NUM_THREADS` says and without the GIL."""

@@ -1,0 +1,144 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as RustTokenizer
+
+from sentiment_k8s.errors import ModelError
+from sentiment_k8s.tokenizer import CHARACTERS_A_TOKEN, Tokenizer
+
+MAX_TOKENS = 32
+WINDOW = MAX_TOKENS * CHARACTERS_A_TOKEN
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model_folder: Path) -> Tokenizer:
+    """The bundled model's, with a small limit so that short texts reach it."""
+    return Tokenizer(model_folder / "tokenizer.json", MAX_TOKENS)
+
+
+@pytest.fixture(scope="module")
+def whole(model_folder: Path) -> RustTokenizer:
+    """The same without our window: it tokenises all of a text, then truncates."""
+    plain = RustTokenizer.from_file(str(model_folder / "tokenizer.json"))
+    plain.no_padding()
+    plain.enable_truncation(MAX_TOKENS)
+    return plain
+
+
+class CountingTokenizer(Tokenizer):
+    """Counts the characters that reach the Rust library."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, MAX_TOKENS)
+        self.characters = 0
+        rust = self._tokenizer
+        counter = self
+
+        class Counting:
+            def encode_batch_fast(self, texts: list[str]) -> object:
+                counter.characters += sum(map(len, texts))
+                return rust.encode_batch_fast(texts)
+
+        self._tokenizer = Counting()  # type: ignore[assignment]
+
+
+def ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    [tokens] = tokenizer.encode([text])
+    return tokens.ids
+
+
+# One word of text is one token here, and two more are special.
+@pytest.mark.parametrize(
+    ("words", "length", "truncated"),
+    [
+        (1, 3, False),
+        (MAX_TOKENS - 3, MAX_TOKENS - 1, False),
+        (MAX_TOKENS - 2, MAX_TOKENS, False),
+        (MAX_TOKENS - 1, MAX_TOKENS, True),
+        (2 * MAX_TOKENS, MAX_TOKENS, True),
+        (10_000, MAX_TOKENS, True),
+    ],
+)
+def test_a_text_is_truncated_exactly_when_it_is_too_long(
+    tokenizer: Tokenizer, words: int, length: int, truncated: bool
+) -> None:
+    [tokens] = tokenizer.encode(["good " * words])
+    assert (len(tokens), tokens.truncated) == (length, truncated)
+
+
+def test_a_truncated_text_keeps_its_beginning_and_its_special_tokens(tokenizer: Tokenizer) -> None:
+    short, long = ids(tokenizer, "good film"), ids(tokenizer, "good film " * 100)
+    assert long[:3] == short[:3]
+    assert long[-1] == short[-1]
+
+
+def test_several_texts_keep_their_order(tokenizer: Tokenizer) -> None:
+    texts = ["good", "x " * 5000, "bad film", " " * 5000 + "late"]
+    assert [tokens.ids for tokens in tokenizer.encode(texts)] == [ids(tokenizer, t) for t in texts]
+
+
+def test_types_are_as_many_as_ids(tokenizer: Tokenizer) -> None:
+    [tokens] = tokenizer.encode(["good film"])
+    assert tokens.type_ids == [0] * len(tokens)
+
+
+pieces = st.sampled_from(
+    ["good", " ", "\n\t ", "film", "!", "unbelievable", "é", "x" * 120, "爱", "😀", " " * 400]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(text=st.lists(pieces, max_size=60).map("".join) | st.text(max_size=2 * WINDOW))
+@example(text="x" * (WINDOW + 1))
+@example(text=" " * WINDOW + "late")
+@example(text="good" + " " * (20 * WINDOW) + "late")
+@example(text="\u0301" * (WINDOW + 2))
+def test_the_window_gives_what_the_whole_text_would(
+    tokenizer: Tokenizer, whole: RustTokenizer, text: str
+) -> None:
+    [tokens] = tokenizer.encode([text])
+    expected = whole.encode(text)
+    assert tokens.ids == expected.ids
+    assert tokens.type_ids == expected.type_ids
+    assert tokens.truncated == bool(expected.overflowing)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ماشین خیلی خوب است",
+        "سرویس عالی بود، ممنون!",
+        "שירות מצוין",
+        "这部电影真好看",
+        "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽",
+        "a\u202eb\u200bc",
+        "naïve café",
+    ],
+)
+def test_every_script_becomes_tokens(tokenizer: Tokenizer, text: str) -> None:
+    [tokens] = tokenizer.encode([text])
+    assert len(tokens) > 2
+    assert not tokens.truncated
+
+
+def test_a_megabyte_of_words_costs_no_more_than_the_window(model_folder: Path) -> None:
+    tokenizer = CountingTokenizer(model_folder / "tokenizer.json")
+    [tokens] = tokenizer.encode(["good film " * 100_000])
+    assert tokens.truncated
+    assert tokenizer.characters == WINDOW
+
+
+def test_a_word_after_a_million_blanks_is_found_at_little_more_than_its_price(
+    model_folder: Path,
+) -> None:
+    tokenizer = CountingTokenizer(model_folder / "tokenizer.json")
+    text = " " * 1_000_000 + "good"
+    assert ids(tokenizer, text) == ids(tokenizer, "good")
+    assert tokenizer.characters < 1.3 * len(text)
+
+
+def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.json is not a usable tokenizer"):
+        Tokenizer(tmp_path / "none.json", MAX_TOKENS)
