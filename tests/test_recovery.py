@@ -96,5 +96,15 @@ def test_a_server_started_before_its_postgresql_serves_once_that_is_there(
         assert predict_until_it_works(server, "migrated and back").is_success
 
 
+def test_a_killed_embedded_postgresql_is_started_again(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        before = predict(server, "before").json()
+        [postgres] = children_of(server.process.pid)
+        os.kill(postgres, signal.SIGKILL)
+        after = predict_until_it_works(server, "after").json()
+        rows = httpx.get(f"{server.url}/predictions").json()["predictions"]
+        assert {before["id"], after["id"]} <= {row["id"] for row in rows}
+
+
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -113,7 +113,7 @@ class EmbeddedPostgres:
         """
         if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
             raise RuntimeError("PostgreSQL must be started from the main thread.")
-        if self._process is not None and self._process.poll() is None:
+        if self.running:
             return self._address()
         try:
             self._start()
@@ -159,6 +159,11 @@ class EmbeddedPostgres:
     def pid(self) -> int | None:
         """The server's process id while it is ours."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the server has been started and has not ended since."""
+        return self._process is not None and self._process.poll() is None
 
     def _start(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -4,11 +4,10 @@ import asyncio
 import importlib.util
 import logging
 import os
-from contextlib import suppress
 from typing import Literal, Self
 
 from .database import Database
-from .errors import DatabaseUnavailable, NotReady, SettingsError
+from .errors import DatabaseUnavailable, NotReady, SettingsError, StartError
 from .hub import find_model
 from .metrics import Metrics
 from .migrations import upgrade
@@ -23,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 RecordMode = Literal["postgresql", "embedded", "off"]
 PREPARE_EVERY_SECONDS = 6 * 3600.0  # partitions are made weeks ahead
+WATCH_EVERY_SECONDS = 0.5
 MOST_PAUSE_SECONDS = 5.0  # between attempts while PostgreSQL is away
 
 
@@ -44,7 +44,7 @@ class Service:
         self.database: Database | None = None
         self._pipeline: Pipeline | None = None
         self._embedded: EmbeddedPostgres | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
 
     @property
     def pipeline(self) -> Pipeline:
@@ -65,9 +65,11 @@ class Service:
         if dsn := self._database_url():
             self.database = Database(dsn, write_seconds=self.settings.commit_timeout_seconds)
             prepared = await self._prepare(self.database, dsn)
-            self._keeper = asyncio.create_task(
-                self._keep_prepared(self.database, dsn, prepared=prepared), name="keeper"
-            )
+            keep = self._keep_prepared(self.database, dsn, prepared=prepared)
+            self._keepers.append(asyncio.create_task(keep, name="schema keeper"))
+        if self._embedded is not None:
+            keep = self._keep_running(self._embedded)
+            self._keepers.append(asyncio.create_task(keep, name="PostgreSQL keeper"))
         model = await model_loaded
         self._pipeline = Pipeline(
             model,
@@ -90,10 +92,9 @@ class Service:
         self.ready = False
         if self._pipeline is not None:
             await self._pipeline.close()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._keeper
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
         if self.database is not None:
             await self.database.close()
         if self._embedded is not None:
@@ -132,6 +133,18 @@ class Service:
             pause = PREPARE_EVERY_SECONDS if prepared else min(2 * pause, MOST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
             prepared = await self._prepare(database, dsn)
+
+    async def _keep_running(self, embedded: EmbeddedPostgres) -> None:
+        """Start the embedded PostgreSQL again when it was killed, at the same address."""
+        while True:
+            await asyncio.sleep(WATCH_EVERY_SECONDS)
+            if embedded.running:
+                continue
+            logger.warning("The embedded PostgreSQL has ended; starting it again.")
+            try:
+                embedded.start()  # a tenth of a second, and only in the main thread
+            except StartError as error:
+                logger.error("%s", error.message)
 
     def _declare_gauges(self, pipeline: Pipeline) -> None:
         gauge = self.metrics.gauge
