@@ -106,7 +106,6 @@ def _on_hub(repo: str, revision: str | None, model_file: str | None) -> ModelFil
     import huggingface_hub as hub
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
@@ -120,14 +119,17 @@ def _on_hub(repo: str, revision: str | None, model_file: str | None) -> ModelFil
         except (GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
             raise
         except Exception:  # no network, or a hub in trouble: what is cached will do
-            root = Path(hub.snapshot_download(repo, revision=revision, local_files_only=True))
-            files = [path.relative_to(root).as_posix() for path in root.rglob("*")]
+            root = _cached_snapshot(repo, revision)
+            files = [path.relative_to(root).as_posix() for path in root.rglob("*.onnx")]
             chosen = choose_onnx(sorted(files), model_file, repo)
         else:
             files = [sibling.rfilename for sibling in info.siblings or []]
             chosen = choose_onnx(sorted(files), model_file, repo)
             patterns = [*_wanted_small_files(chosen), chosen, f"{chosen}_data", f"{chosen}.data"]
-            root = Path(hub.snapshot_download(repo, revision=info.sha, allow_patterns=patterns))
+            # By its name, not by info.sha: so the cache knows the name too when the hub is away.
+            root = Path(hub.snapshot_download(repo, revision=revision, allow_patterns=patterns))
+    except ModelError:
+        raise
     except GatedRepoError:
         raise ModelError(f"{repo} is gated: accept its terms and set HF_TOKEN.") from None
     except (RepositoryNotFoundError, HFValidationError):
@@ -142,9 +144,24 @@ def _on_hub(repo: str, revision: str | None, model_file: str | None) -> ModelFil
             f"The hub cannot be reached, and {repo}{at} is not in the cache: "
             "check the network, or `sentiment model pull` it where there is one."
         ) from None
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the library lets its HTTP client's own exceptions through
         raise ModelError(f"{repo}{at} could not be downloaded: {error}.") from None
     return ModelFiles(repo, root.name, root / chosen, _small_file_folders(root, root / chosen))
+
+
+def _cached_snapshot(repo: str, revision: str | None) -> Path:
+    """The folder of a model that was downloaded before.
+
+    Not by `snapshot_download(local_files_only=True)`: that wants every file of the repository, and
+    we download only those that we need.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    config = try_to_load_from_cache(repo, "config.json", revision=revision)
+    if not isinstance(config, str) or not any(Path(config).parent.rglob("*.onnx")):
+        raise LocalEntryNotFoundError(f"{repo} is not in the cache")
+    return Path(config).parent
 
 
 def _wanted_small_files(onnx: str) -> list[str]:
