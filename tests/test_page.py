@@ -415,6 +415,24 @@ def test_an_opened_row_says_what_made_it(page: Page, visitor: Visitor) -> None:
     expect(row.locator(".bars li")).to_have_count(len(labels(page, visitor)))
 
 
+def test_a_row_that_was_inserted_by_hand_shows_what_it_has(visitor: Visitor) -> None:
+    page = visitor.context()
+
+    def by_hand(route: Route) -> None:
+        answer = route.fetch().json()
+        row = dict.fromkeys(answer["predictions"][0] if answer["predictions"] else ["scores"])
+        row |= {"id": str(uuid.uuid4()), "created_at": "2026-01-01T00:00:00Z"}
+        row |= {"text": "INSERT INTO predictions", "prediction": "POSITIVE"}
+        route.fulfill(json={"predictions": [row], "next": None})
+
+    page.route("**/predictions?*", by_hand)
+    visitor.visit(page)
+    row = page.locator("#latest-rows .row").first
+    expect(row).to_contain_text("INSERT INTO predictions")
+    row.locator("summary").click()
+    expect(row.locator("dt")).to_have_text(["Time", "Id"])
+
+
 def test_a_paused_page_asks_for_nothing_until_it_goes_on(page: Page, visitor: Visitor) -> None:
     text = unique("While paused.")
     page.get_by_role("button", name="Pause live updates").click()

@@ -69,18 +69,23 @@ async function call(path, { signal, ...options } = {}) {
   const limit = AbortSignal.timeout(PATIENCE);
   try {
     const response = await fetch(path, {
-      cache: "no-store", ...options, signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      cache: "no-store",
+      ...options,
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
     const answer = await response.json().catch(() => null);
     if (response.ok && answer !== null) return answer;
     throw new ApiError(answer?.error ?? `The server answered with status ${response.status}.`, {
-      status: response.status, retryAfter: secondsOf(response.headers.get("Retry-After")),
+      status: response.status,
+      retryAfter: secondsOf(response.headers.get("Retry-After")),
     });
   } catch (error) {
     if (error instanceof ApiError || signal?.aborted) throw error;
-    throw new ApiError(error.name === "TimeoutError"
-      ? "The server did not answer within a minute. Try again."
-      : "The server cannot be reached. Is it still running?");
+    throw new ApiError(
+      error.name === "TimeoutError"
+        ? "The server did not answer within a minute. Try again."
+        : "The server cannot be reached. Is it still running?",
+    );
   }
 }
 
@@ -95,8 +100,14 @@ function secondsOf(header) {
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    const stop = () => { clearTimeout(timer); reject(signal.reason); };
-    const timer = setTimeout(() => { signal.removeEventListener("abort", stop); resolve(); }, milliseconds);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal.removeEventListener("abort", stop);
+      resolve();
+    }, milliseconds);
     signal.addEventListener("abort", stop, { once: true });
   });
 }

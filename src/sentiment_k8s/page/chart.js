@@ -18,16 +18,14 @@ export function drawStats(stats) {
   if (signature === drawn) return;
   drawn = signature;
   latest = folded(stats);
-  const { totals } = latest;
-  const total = totals.reduce((sum, [, count]) => sum + count, 0);
-  byId("time-total").textContent = formatCount(total);
-  byId("time-words").textContent = total === 1 ? "prediction" : "predictions";
-  byId("time-legend").replaceChildren(...legend(totals));
+  byId("time-total").textContent = formatCount(total());
+  byId("time-words").textContent = total() === 1 ? "prediction" : "predictions";
+  byId("time-legend").replaceChildren(...legend(latest.totals));
   fillTable(latest);
   draw();
 }
 
-/** Redraw when the room changes: the chart is drawn in real pixels, so that its words stay legible. */
+/** Redraw when the room changes: the chart is drawn in real pixels, to keep its words legible. */
 export function watchChart() {
   let width = 0;
   new ResizeObserver(([{ contentRect }]) => {
@@ -52,13 +50,18 @@ function folded(stats) {
   const names = rest.length ? [...labels, OTHERS] : labels;
   const buckets = stats.buckets.map(({ start, counts }) => {
     const from = new Date(start);
-    return { start: from, end: new Date(from.getTime() + stats.bucket_seconds * 1000), counts: rowOf(counts) };
+    return {
+      start: from,
+      end: new Date(from.getTime() + stats.bucket_seconds * 1000),
+      counts: rowOf(counts),
+    };
   });
   const sums = rowOf(stats.totals);
   return { labels: names, buckets, totals: names.map((name, index) => [name, sums[index]]) };
 }
 
 const sumOf = (counts) => counts.reduce((sum, count) => sum + count, 0);
+const total = () => sumOf(latest.totals.map(([, count]) => count));
 
 function draw() {
   const { labels, buckets } = latest;
@@ -70,7 +73,13 @@ function draw() {
   const left = 10 + 8 * formatCount(ceiling).length;
   const slot = (width - left) / buckets.length;
   const yOf = (count) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - count / ceiling);
-  const chart = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": sentence() });
+  const chart = svg("svg", {
+    viewBox: `0 0 ${width} ${HEIGHT}`,
+    width,
+    height: HEIGHT,
+    role: "img",
+    "aria-label": sentence(),
+  });
   chart.append(
     ...ticks.map((tick) => gridLine(tick, yOf(tick), left, width)),
     ...buckets.map((bucket, index) => column(bucket, left + index * slot, slot, yOf, labels)),
@@ -85,21 +94,28 @@ function draw() {
 function ticksTo(top) {
   const rough = top / 3;
   const power = 10 ** Math.floor(Math.log10(Math.max(1, rough)));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough && Number.isInteger(size));
+  const step = [1, 2, 2.5, 5, 10]
+    .map((factor) => factor * power)
+    .find((size) => size >= rough && Number.isInteger(size));
   return Array.from({ length: Math.ceil(top / step) + 1 }, (_, index) => index * step);
 }
 
 function gridLine(tick, y, left, width) {
-  return svg("g", {},
+  return svg(
+    "g",
+    {},
     svg("line", { class: "grid", x1: left, x2: width, y1: y, y2: y }),
-    svg("text", { x: left - 8, y: y + 4, "text-anchor": "end", text: formatCount(tick) }));
+    svg("text", { x: left - 8, y: y + 4, "text-anchor": "end", text: formatCount(tick) }),
+  );
 }
 
 function column(bucket, x, slot, yOf, labels) {
   const gap = Math.min(6, slot * 0.24);
   const group = svg("g", { class: "bucket" });
   // The whole slot answers to the pointer: a bar of one prediction is too small to hit.
-  group.append(svg("rect", { class: "slot", x, y: TOP, width: slot, height: HEIGHT - TOP - BOTTOM, rx: 3 }));
+  group.append(
+    svg("rect", { class: "slot", x, y: TOP, width: slot, height: HEIGHT - TOP - BOTTOM, rx: 3 }),
+  );
   let below = 0;
   const highest = bucket.counts.findLastIndex((count) => count > 0);
   bucket.counts.forEach((count, index) => {
@@ -107,7 +123,12 @@ function column(bucket, x, slot, yOf, labels) {
     const [low, high] = [yOf(below), yOf(below + count)];
     below += count;
     const radius = index === highest ? Math.min(3, (slot - gap) / 2, low - high) : 0;
-    group.append(svg("path", { class: toneOf(labels[index]), d: block(x + gap / 2, high, slot - gap, low - high, radius) }));
+    group.append(
+      svg("path", {
+        class: toneOf(labels[index]),
+        d: block(x + gap / 2, high, slot - gap, low - high, radius),
+      }),
+    );
   });
   group.addEventListener("pointerenter", () => readOut(bucket));
   group.addEventListener("pointerleave", () => readOut(null));
@@ -116,8 +137,10 @@ function column(bucket, x, slot, yOf, labels) {
 
 /** A rectangle whose upper corners are round. */
 function block(x, y, width, height, radius) {
-  return `M${x} ${y + height}V${y + radius}q0 ${-radius} ${radius} ${-radius}h${width - 2 * radius}`
-    + `q${radius} 0 ${radius} ${radius}V${y + height}z`;
+  return (
+    `M${x} ${y + height}V${y + radius}q0 ${-radius} ${radius} ${-radius}h${width - 2 * radius}` +
+    `q${radius} 0 ${radius} ${radius}V${y + height}z`
+  );
 }
 
 function timesBelow(buckets, left, slot, width) {
@@ -146,27 +169,43 @@ function spanOf({ start, end }) {
 
 /** Say what the pointer is on. The table is the same for those who have no pointer. */
 function readOut(bucket) {
-  byId("time-readout").textContent = bucket === null
-    ? (sumOf(latest.totals.map(([, count]) => count)) ? "\u00a0" : "No prediction in this time.")
-    : `${spanOf(bucket)}: ${countsIn(latest.labels.map((label, index) => [label, bucket.counts[index]])) || "none"}`;
+  const line = byId("time-readout");
+  if (bucket !== null) {
+    const entries = latest.labels.map((label, index) => [label, bucket.counts[index]]);
+    line.textContent = `${spanOf(bucket)}: ${countsIn(entries) || "none"}`;
+  } else {
+    line.textContent = total() === 0 ? "No prediction in this time." : "";
+  }
 }
 
-const countsIn = (entries) => entries.filter(([, count]) => count > 0)
-  .map(([label, count]) => `${label} ${formatCount(count)}`).join(", ");
+const countsIn = (entries) =>
+  entries
+    .filter(([, count]) => count > 0)
+    .map(([label, count]) => `${label} ${formatCount(count)}`)
+    .join(", ");
 
 function sentence() {
   const { totals, buckets } = latest;
-  const total = sumOf(totals.map(([, count]) => count));
-  if (total === 0) return "A chart without bars: no prediction in this time.";
-  const busiest = buckets.reduce((most, bucket) => (sumOf(bucket.counts) > sumOf(most.counts) ? bucket : most));
-  return `A chart of ${plural(total, "prediction")} by label over time: ${countsIn(totals)}. `
-    + `Most in ${spanOf(busiest)}: ${formatCount(sumOf(busiest.counts))}. The table below has every value.`;
+  if (total() === 0) return "A chart without bars: no prediction in this time.";
+  const busiest = buckets.reduce((most, bucket) =>
+    sumOf(bucket.counts) > sumOf(most.counts) ? bucket : most,
+  );
+  return (
+    `A chart of ${plural(total(), "prediction")} by label over time: ${countsIn(totals)}. ` +
+    `Most in ${spanOf(busiest)}: ${formatCount(sumOf(busiest.counts))}. ` +
+    "The table below has every value."
+  );
 }
 
 function fillTable({ labels, buckets }) {
   const heading = (text, side = "end") => el("th", { scope: "col", class: side, text });
-  byId("time-head").replaceChildren(el("tr", {}, heading("Time", ""), ...labels.map((label) => heading(label)), heading("All")));
-  byId("time-rows").replaceChildren(...buckets.map((bucket) => el("tr", {},
-    el("th", { scope: "row", text: spanOf(bucket) }),
-    ...[...bucket.counts, sumOf(bucket.counts)].map((count) => el("td", { class: "number end", text: formatCount(count) })))));
+  byId("time-head").replaceChildren(
+    el("tr", {}, heading("Time", ""), ...labels.map((label) => heading(label)), heading("All")),
+  );
+  const cell = (count) => el("td", { class: "number end", text: formatCount(count) });
+  const row = (bucket) => {
+    const time = el("th", { scope: "row", text: spanOf(bucket) });
+    return el("tr", {}, time, ...[...bucket.counts, sumOf(bucket.counts)].map(cell));
+  };
+  byId("time-rows").replaceChildren(...buckets.map(row));
 }

@@ -2,13 +2,18 @@
 // any line end.
 
 const DELIMITERS = [",", ";", "\t"];
-const TEXT_NAMES = /^(text|sentence|review|comment|content|message|body|title|tweet|utterance|input)s?$/i;
+const TEXT_NAMES =
+  /^(text|sentence|review|comment|content|message|body|title|tweet|utterance|input)s?$/i;
 
 /** The text of a file's bytes: UTF-8, or UTF-16 when its byte order mark says so. */
 export function decode(buffer) {
   const [first, second] = new Uint8Array(buffer);
-  const encoding = first === 0xff && second === 0xfe ? "utf-16le"
-    : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
+  const encoding =
+    first === 0xff && second === 0xfe
+      ? "utf-16le"
+      : first === 0xfe && second === 0xff
+        ? "utf-16be"
+        : "utf-8";
   try {
     return new TextDecoder(encoding, { fatal: true }).decode(buffer); // takes the mark away
   } catch {
@@ -18,7 +23,10 @@ export function decode(buffer) {
 
 /** The delimiter that stands most often, outside quotes, in the first row. */
 export function delimiterOf(text) {
-  const firstRow = text.slice(0, 65536).replace(/"(?:[^"]|"")*"?/g, "").split(/[\r\n]/, 1)[0];
+  const firstRow = text
+    .slice(0, 65536)
+    .replace(/"(?:[^"]|"")*"?/g, "")
+    .split(/[\r\n]/, 1)[0];
   const uses = DELIMITERS.map((delimiter) => firstRow.split(delimiter).length);
   return DELIMITERS[uses.indexOf(Math.max(...uses))];
 }
@@ -35,7 +43,8 @@ export function parse(text, delimiter = delimiterOf(text)) {
       const start = at;
       for (at += 1; ; at += 1) {
         const quote = text.indexOf('"', at);
-        if (quote === -1) throw new Error(`The quote opened in line ${lineOf(text, start)} is never closed.`);
+        if (quote === -1)
+          throw new Error(`The quote opened in line ${lineOf(text, start)} is never closed.`);
         cell += text.slice(at, quote);
         at = quote + 1;
         if (text[at] !== '"') break;
@@ -44,7 +53,7 @@ export function parse(text, delimiter = delimiterOf(text)) {
     }
     cells.lastIndex = at;
     const end = cells.exec(text)?.index ?? text.length;
-    row.push(cell + text.slice(at, end)); // what stands after a closing quote is kept, as Excel does
+    row.push(cell + text.slice(at, end)); // after a closing quote the rest is kept, as Excel does
     at = end + 1;
     if (text[end] === delimiter) continue;
     if (text[end] === "\r" && text[at] === "\n") at += 1;
@@ -58,11 +67,13 @@ function lineOf(text, at) {
   return text.slice(0, at).split(/\r\n|\r|\n/).length;
 }
 
-/** Whether the first row looks like names: it has one that we know, or all cells are short names. */
+/** Whether the first row looks like names: it has one that we know, or all cells are short. */
 export function looksLikeHeader(rows) {
   const [first = []] = rows;
   if (first.some((cell) => TEXT_NAMES.test(cell.trim()))) return true;
-  return first.length > 1 && first.every((cell) => /^[\p{L}_][\p{L}\p{N}_ .-]{0,39}$/u.test(cell.trim()));
+  return (
+    first.length > 1 && first.every((cell) => /^[\p{L}_][\p{L}\p{N}_ .-]{0,39}$/u.test(cell.trim()))
+  );
 }
 
 /** The column that most likely holds the text: by its name, else the one with the longest cells. */
@@ -70,7 +81,8 @@ export function textColumn(header, rows) {
   const named = header.findIndex((name) => TEXT_NAMES.test(name.trim()));
   if (named !== -1) return named;
   const sizes = header.map((_, column) =>
-    rows.slice(0, 50).reduce((size, row) => size + (row[column]?.length ?? 0), 0));
+    rows.slice(0, 50).reduce((size, row) => size + (row[column]?.length ?? 0), 0),
+  );
   return Math.max(0, sizes.indexOf(Math.max(...sizes)));
 }
 

@@ -23,7 +23,7 @@ function filled(node, { text, ...attributes }, children) {
   return node;
 }
 
-/** Show a sentence in a `role=status` line; `kind` (a look in page.css) is "", "done", "warning" or "error". */
+/** Show a sentence in a status line; `kind` is its look in page.css, such as "error". */
 export function say(line, sentence, kind = "") {
   if (line.textContent !== sentence) line.textContent = sentence; // or it would be read out again
   line.dataset.kind = kind;

@@ -2,9 +2,17 @@
 
 const counts = new Intl.NumberFormat("en");
 const decimals = new Intl.NumberFormat("en", { maximumFractionDigits: 3 });
-const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat("en", {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
 const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
-const full = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const full = new Intl.DateTimeFormat("en", {
+  dateStyle: "medium",
+  timeStyle: "medium",
+  hourCycle: "h23",
+});
 
 export const formatCount = (count) => counts.format(count);
 export const formatClock = (date) => clock.format(date);
@@ -16,17 +24,19 @@ export const plural = (count, noun) => `${formatCount(count)} ${noun}${count ===
 
 /**
  * A score as a percentage, never rounded up to certainty or down to nothing.
- * A regression head's score is no share of anything, so it stays a plain number.
+ * A regression head's score is no share of anything, so it stays a plain number. Nothing for null.
  */
 export function formatScore(score, isShare = true) {
+  if (score === null) return "";
   if (!isShare || score < 0 || score > 1) return decimals.format(score);
   if (score >= 0.9995) return ">99.9%";
   if (score < 0.0005) return "<0.1%";
   return `${(score * 100).toFixed(1)}%`;
 }
 
-/** Seconds as "14 ms", "1.4 s" or "3 min". */
+/** Seconds as "14 ms", "1.4 s" or "3 min"; nothing for null. */
 export function formatSeconds(seconds) {
+  if (seconds === null) return "";
   if (seconds < 1) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   if (seconds < 100) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`;
   return `${Math.round(seconds / 60)} min`;

@@ -7,7 +7,11 @@ import { formatCount, formatScore } from "./format.js";
 export const TONES = 8;
 const DENSE = 6; // more bars than this stand in one line with their labels
 const GREY = "tone-neutral";
-const NAMED = [[/^pos/i, "tone-0"], [/^neg/i, "tone-negative"], [/^neutral/i, GREY]];
+const NAMED = [
+  [/^pos/i, "tone-0"],
+  [/^neg/i, "tone-negative"],
+  [/^neutral/i, GREY],
+];
 
 /** The name under which a chart gathers the labels it has no colour for. */
 export const OTHERS = "Other labels";
@@ -25,7 +29,7 @@ export function setLabels(labels) {
 /** The model's labels. */
 export const modelLabels = () => ofModel;
 
-/** Give colours to these labels, the first ones when there are too many; those that have one keep it. */
+/** Give colours to the first of these labels; those that have one keep it. */
 export function paint(labels) {
   const painted = [...new Set([...labels, ...ofModel])].slice(0, TONES);
   for (const label of tones.keys()) if (!painted.includes(label)) tones.delete(label);
@@ -45,7 +49,8 @@ export const scoreText = (score) => formatScore(score, ofModel.length !== 1);
 
 /** A label with its colour beside it (never its colour alone). */
 export function tag(label) {
-  return el("span", { class: "tag" }, el("span", { class: `swatch ${toneOf(label)}` }), el("bdi", { text: label }));
+  const swatch = el("span", { class: `swatch ${toneOf(label)}` });
+  return el("span", { class: "tag" }, swatch, el("bdi", { text: label }));
 }
 
 /** A list item: the label, its score and a bar as long as the score. */
@@ -53,10 +58,9 @@ function bar({ label, score }, longest) {
   const fill = el("span", { class: `fill ${toneOf(label)}` });
   // By CSSOM: a style attribute would need 'unsafe-inline' in the Content-Security-Policy.
   fill.style.inlineSize = `${Math.min(100, (Math.abs(score) / longest) * 100)}%`;
-  return el("li", {},
-    el("bdi", { class: "bar-label", text: label }),
-    el("span", { class: "bar-score number", text: scoreText(score) }),
-    el("span", { class: "track", "aria-hidden": "true" }, fill));
+  const name = el("bdi", { class: "bar-label", text: label });
+  const value = el("span", { class: "bar-score number", text: scoreText(score) });
+  return el("li", {}, name, value, el("span", { class: "track", "aria-hidden": "true" }, fill));
 }
 
 /** Fill a list with bars; scores outside 0 to 1 (regression) are drawn relative to the largest. */
@@ -69,14 +73,18 @@ export function fillBars(list, scores) {
 /** Legend items for counts by label, each with its share. */
 export function legend(entries) {
   const total = entries.reduce((sum, [, count]) => sum + count, 0);
-  return entries.map(([label, count]) => el("li", {}, tag(label),
-    el("span", { class: "number", text: formatCount(count) }),
-    el("span", { class: "hint number", text: total ? `${Math.round((count / total) * 100)}%` : "" })));
+  return entries.map(([label, count]) => {
+    const number = el("span", { class: "number", text: formatCount(count) });
+    const share = `${Math.round((count / total) * 100)}%`;
+    return el("li", {}, tag(label), number, el("span", { class: "hint number", text: share }));
+  });
 }
 
 /** Counts by label in the model's order, labels that it does not have after them, by name. */
 export function inOrder(counts) {
-  const known = ofModel.filter((label) => label in counts);
-  const others = Object.keys(counts).filter((label) => !ofModel.includes(label)).sort();
+  const known = ofModel.filter((label) => Object.hasOwn(counts, label));
+  const others = Object.keys(counts)
+    .filter((label) => !ofModel.includes(label))
+    .sort();
   return [...known, ...others].map((label) => [label, counts[label]]);
 }

@@ -34,13 +34,16 @@ export function clearLatest() {
 }
 
 /** A row that somebody is reading stays, though newer ones have pushed it off the end. */
-const isInUse = (item) => item.contains(document.activeElement) || item.querySelector("details").open;
+const isInUse = (item) =>
+  item.contains(document.activeElement) || item.querySelector("details").open;
 
 function added(row, isFirst) {
-  const details = el("details", {}, el("summary", {},
-    el("span", { class: "row-text", dir: "auto", text: row.text }),
-    el("span", { class: "row-label" }, tag(row.prediction), el("span", { class: "number", text: scoreText(row.score) })),
-    el("time", { class: "hint", datetime: row.created_at, title: formatFull(new Date(row.created_at)) })));
+  const text = el("span", { class: "row-text", dir: "auto", text: row.text });
+  const score = el("span", { class: "number", text: scoreText(row.score) });
+  const label = el("span", { class: "row-label" }, tag(row.prediction ?? "no label"), score);
+  const title = formatFull(new Date(row.created_at));
+  const time = el("time", { class: "hint", datetime: row.created_at, title });
+  const details = el("details", {}, el("summary", {}, text, label, time));
   // Filled when first opened: most rows never are.
   details.addEventListener("toggle", () => details.append(...more(row)), { once: true });
   const item = el("li", { class: isFirst ? "row" : "row fresh" }, details);
@@ -48,25 +51,28 @@ function added(row, isFirst) {
   return item;
 }
 
+/** What made a row. One that was written by hand, as the book does, has only some of it. */
 function more(row) {
-  const scores = inOrder(row.scores).map(([label, score]) => ({ label, score })).sort((a, b) => b.score - a.score);
+  const scores = inOrder(row.scores ?? {})
+    .map(([label, score]) => ({ label, score }))
+    .sort((a, b) => b.score - a.score);
   const facts = [
-    ["Model", `${row.model} ${row.revision}`],
+    ["Model", row.model],
+    ["Revision", row.revision],
     ["Precision", row.precision],
-    ["Tokens", `${row.tokens}${row.truncated ? ", the text was cut" : ""}`],
+    ["Tokens", row.truncated ? `${row.tokens}, the text was cut` : row.tokens],
     ["Queue", formatSeconds(row.queue_seconds)],
     ["Inference", formatSeconds(row.inference_seconds)],
     ["Time", formatFull(new Date(row.created_at))],
     ["Id", row.id],
     ["Request", row.request_id],
-    ...(row.subject ? [["Subject", row.subject]] : []),
-  ];
+    ["Subject", row.subject],
+  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
   const bars = el("ul", { class: "bars small", "aria-label": "Every label with its score" });
   fillBars(bars, scores);
-  return [
-    bars,
-    el("dl", {}, ...facts.map(([name, value]) => el("div", {}, el("dt", { text: name }), el("dd", { text: value })))),
-  ];
+  const fact = ([name, value]) =>
+    el("div", {}, el("dt", { text: name }), el("dd", { text: value }));
+  return [bars, el("dl", {}, ...facts.map(fact))];
 }
 
 function showAges(list) {

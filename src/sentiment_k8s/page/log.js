@@ -9,20 +9,32 @@ import { clearLatest, showLatest } from "./latest.js";
 const POLL = 2000; // ms
 const STATS_POLLS = 5; // the chart is read at every fifth poll: it costs the database more
 const ROWS = 20;
+const NOTHING_RECORDED =
+  "Nothing is recorded: this server answers and keeps nothing. " +
+  "Set DATABASE_URL, or SENTIMENT_RECORD, to keep predictions.";
 
 let timer = 0;
 let polls = 0;
 let paused = false;
 let recording = null; // null until the server has said
 
-/** Wire the log's controls. Nothing is read before `setRecording` says that something is recorded. */
+/** Wire the log's controls. Nothing is read before `setRecording` says that there is a log. */
 export function startLog() {
   watchChart();
   byId("pause").addEventListener("click", togglePause);
   byId("hours").addEventListener("change", readNow);
-  byId("label-filter").addEventListener("change", () => { clearLatest(); readNow(); });
-  byId("token-form").addEventListener("submit", (event) => { event.preventDefault(); openWithToken(); });
-  byId("token-forget").addEventListener("click", () => { forgetToken(); readNow(); });
+  byId("label-filter").addEventListener("change", () => {
+    clearLatest();
+    readNow();
+  });
+  byId("token-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    openWithToken();
+  });
+  byId("token-forget").addEventListener("click", () => {
+    forgetToken();
+    readNow();
+  });
   byId("log-again").addEventListener("click", readNow);
   document.addEventListener("visibilitychange", () => (document.hidden ? stop() : refresh()));
 }
@@ -32,7 +44,7 @@ export function setRecording(isOn) {
   if (recording === isOn) return;
   recording = isOn;
   if (isOn) readNow();
-  else close("Nothing is recorded: this server answers and keeps nothing. Set DATABASE_URL, or SENTIMENT_RECORD, to keep predictions.");
+  else close(NOTHING_RECORDED);
 }
 
 /** Read soon, because this page has just caused a row; not while paused. */
@@ -57,7 +69,10 @@ let reading = false;
 let again = false;
 
 async function read() {
-  if (reading) { again = true; return; }
+  if (reading) {
+    again = true;
+    return;
+  }
   reading = true;
   again = false;
   const hours = byId("hours");
@@ -65,7 +80,9 @@ async function read() {
   try {
     const rows = await getPredictions(ROWS, label);
     const isStatsPoll = polls % STATS_POLLS === 0;
-    const stats = isStatsPoll ? await getStats(hours.value, hours.selectedOptions[0].dataset.buckets) : null;
+    const stats = isStatsPoll
+      ? await getStats(hours.value, hours.selectedOptions[0].dataset.buckets)
+      : null;
     polls += 1;
     if (!again) show(rows, stats);
   } catch (error) {
@@ -113,16 +130,20 @@ function close(sentence, { token = false, retry = false, kind = "" } = {}) {
 function refuse(error) {
   if (error.status === 401) askForToken();
   else if (error.status === 403) close(error.message, { retry: true });
-  else if (isOpen()) say(byId("latest-status"), error.message, "error"); // what was read stays readable
-  else close(error.message, { retry: true, kind: "error" });
+  else if (!isOpen()) close(error.message, { retry: true, kind: "error" });
+  else say(byId("latest-status"), error.message, "error"); // what was read stays readable
 }
 
 function askForToken() {
   const wasRefused = readToken() !== null;
   forgetToken();
   clearLatest();
-  close(wasRefused ? "The server does not take this token." : "Reading the log needs the read token (SENTIMENT_READ_TOKEN).",
-    { token: true, kind: wasRefused ? "error" : "" });
+  close(
+    wasRefused
+      ? "The server does not take this token."
+      : "Reading the log needs the read token (SENTIMENT_READ_TOKEN).",
+    { token: true, kind: wasRefused ? "error" : "" },
+  );
 }
 
 function openWithToken() {
@@ -138,7 +159,10 @@ function openWithToken() {
 
 function togglePause() {
   paused = !paused;
-  byId("pause").replaceChildren(paused ? "Resume" : "Pause", el("span", { class: "unseen", text: " live updates" }));
+  byId("pause").replaceChildren(
+    paused ? "Resume" : "Pause",
+    el("span", { class: "unseen", text: " live updates" }),
+  );
   byId("live").classList.toggle("paused", paused);
   byId("live-word").textContent = paused ? "Paused" : "Live";
   if (paused) stop();

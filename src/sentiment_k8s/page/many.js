@@ -13,12 +13,12 @@ const SHOWN = 1000; // rows in the table; a browser is slow with more, the downl
 let batch = null; // { name, header, items, answers }: what is or was being classified
 let running = null; // the AbortController of the work going on
 
-/** Wire the form, the drop zone and the buttons; `onAnswer()` is called after each piece. */
-export function startMany(onAnswer) {
+/** Wire the form, the drop zone and the buttons; `onEnd()` is called when all is answered. */
+export function startMany(onEnd) {
   const form = byId("many-form");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (running === null) begin(onAnswer);
+    if (running === null) begin(onEnd);
   });
   submitByKeys(byId("lines"), form);
   byId("file").addEventListener("change", (event) => open(event.target.files[0]));
@@ -29,7 +29,7 @@ export function startMany(onAnswer) {
   byId("has-header").addEventListener("change", showFile);
   byId("column").addEventListener("change", showSample);
   byId("many-cancel").addEventListener("click", () => running?.abort());
-  byId("many-resume").addEventListener("click", () => work(onAnswer));
+  byId("many-resume").addEventListener("click", () => work(onEnd));
   byId("many-download").addEventListener("click", download);
   acceptDrops(byId("many"));
 }
@@ -61,21 +61,25 @@ function acceptDrops(zone) {
   });
 }
 
-function begin(onAnswer) {
+function begin(onEnd) {
   const source = chosen();
   if (source.items.length === 0) {
     say(byId("many-status"), "Paste some lines or choose a file first.", "error");
     return;
   }
-  const answers = source.items.map(({ text }) => (text.trim() === "" ? { error: "Blank, not sent." } : null));
+  const answers = source.items.map(({ text }) =>
+    text.trim() === "" ? { error: "Blank, not sent." } : null,
+  );
   batch = { ...source, answers };
   byId("many-rows").replaceChildren();
   byId("many-result").hidden = true;
-  work(onAnswer);
+  work(onEnd);
 }
 
-async function work(onAnswer) {
-  const waiting = batch.items.map((item, index) => ({ ...item, index })).filter(({ index }) => !batch.answers[index]);
+async function work(onEnd) {
+  const waiting = batch.items
+    .map((item, index) => ({ ...item, index }))
+    .filter(({ index }) => !batch.answers[index]);
   const started = performance.now();
   const pace = { done: 0, seconds: () => (performance.now() - started) / 1000 };
   running = new AbortController();
@@ -86,13 +90,17 @@ async function work(onAnswer) {
   try {
     await classifyAll(waiting, {
       signal: running.signal,
-      onWait: (seconds) => say(byId("many-status"), `The server is busy. Going on in ${formatSeconds(seconds)}.`, "warning"),
+      onWait: (seconds) => {
+        const sentence = `The server is busy. Going on in ${formatSeconds(seconds)}.`;
+        say(byId("many-status"), sentence, "warning");
+      },
       onAnswers: (piece, answers) => {
-        piece.forEach(({ index }, at) => { batch.answers[index] = answers[at]; });
+        piece.forEach(({ index }, at) => {
+          batch.answers[index] = answers[at];
+        });
         pace.done += piece.length;
         say(byId("many-status"), announced);
         showProgress(pace);
-        onAnswer();
       },
     });
     finish("", "done", ` in ${formatSeconds(pace.seconds())}`);
@@ -102,6 +110,7 @@ async function work(onAnswer) {
   } finally {
     running = null;
     setBusy(false);
+    onEnd();
   }
 }
 
@@ -122,8 +131,11 @@ function showProgress({ done, seconds }) {
   const left = (total - answered) / rate;
   byId("many-bar").max = total;
   byId("many-bar").value = answered;
-  byId("many-count").textContent = `${formatCount(answered)} of ${formatCount(total)}`
-    + (done > 0 && left > 0 ? `, ${formatCount(Math.round(rate))} a second, ${formatSeconds(left)} left` : "");
+  byId("many-count").textContent =
+    `${formatCount(answered)} of ${formatCount(total)}` +
+    (done > 0 && left > 0
+      ? `, ${formatCount(Math.round(rate))} a second, ${formatSeconds(left)} left`
+      : "");
   showRows();
 }
 
@@ -138,7 +150,9 @@ function showRows() {
   byId("many-result").hidden = !batch.answers.some(Boolean);
   byId("many-legend").replaceChildren(...legend(inOrder(countByLabel())));
   byId("many-more").hidden = batch.items.length <= SHOWN;
-  byId("many-more").textContent = `The first ${formatCount(SHOWN)} rows are shown. The download has all ${formatCount(batch.items.length)}.`;
+  const all = formatCount(batch.items.length);
+  byId("many-more").textContent =
+    `The first ${formatCount(SHOWN)} rows are shown. The download has all ${all}.`;
 }
 
 function rowOf(index) {
@@ -146,13 +160,20 @@ function rowOf(index) {
   const answer = batch.answers[index];
   const words = el("td", { class: "text", dir: "auto", text });
   const number = el("td", { class: "index number", text: formatCount(index + 1) });
-  if (answer.error) return el("tr", {}, number, words, el("td", { colspan: 2, class: "refused", text: answer.error }));
-  if (answer.truncated) words.append(el("span", { class: "note", text: "Cut at the model’s length" }));
-  return el("tr", {}, number, words, el("td", {}, tag(answer.prediction)), el("td", { class: "number end", text: scoreText(answer.score) }));
+  if (answer.error) {
+    const refused = el("td", { colspan: 2, class: "refused", text: answer.error });
+    return el("tr", {}, number, words, refused);
+  }
+  if (answer.truncated) {
+    words.append(el("span", { class: "note", text: "Cut at the model’s length" }));
+  }
+  const label = el("td", {}, tag(answer.prediction));
+  const score = el("td", { class: "number end", text: scoreText(answer.score) });
+  return el("tr", {}, number, words, label, score);
 }
 
 function countByLabel() {
-  const counts = {};
+  const counts = Object.create(null); // a label may have any name, also that of a method
   for (const answer of batch.answers) {
     if (answer?.prediction) counts[answer.prediction] = (counts[answer.prediction] ?? 0) + 1;
   }
@@ -164,12 +185,14 @@ function finish(before, kind, pace = "") {
   const answered = batch.answers.filter((answer) => answer?.prediction).length;
   const failed = batch.answers.length - open - answered;
   const cut = batch.answers.filter((answer) => answer?.truncated).length;
-  say(byId("many-status"), [
+  const parts = [
     `${before}${plural(answered, "text")} classified${pace}`,
     failed && `${formatCount(failed)} without an answer`,
     cut && `${formatCount(cut)} cut at the model’s length`,
     open && `${formatCount(open)} not sent`,
-  ].filter(Boolean).join(", ") + ".", failed && kind === "done" ? "warning" : kind);
+  ];
+  const sentence = `${parts.filter(Boolean).join(", ")}.`;
+  say(byId("many-status"), sentence, failed && kind === "done" ? "warning" : kind);
   byId("many-result").hidden = false; // also without a row: the way to go on is in it
   byId("many-resume").hidden = open === 0;
   byId("many-resume").textContent = `Go on with ${formatCount(open)}`;
@@ -178,10 +201,12 @@ function finish(before, kind, pace = "") {
 function download() {
   const header = [...batch.header, "prediction", "score", "truncated", "id", "error"];
   const rows = batch.items.map(({ cells }, index) => {
-    const { prediction = "", score = "", truncated = "", id = "", error = "" } = batch.answers[index] ?? { error: "Not sent." };
+    const answer = batch.answers[index] ?? { error: "Not sent." };
+    const { prediction = "", score = "", truncated = "", id, error = "" } = answer;
     return [...cells, prediction, score, String(truncated), id ?? "", error];
   });
-  const address = URL.createObjectURL(new Blob([write([header, ...rows])], { type: "text/csv;charset=utf-8" }));
+  const file = new Blob([write([header, ...rows])], { type: "text/csv;charset=utf-8" });
+  const address = URL.createObjectURL(file);
   el("a", { href: address, download: `${batch.name}.csv` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it after this function
+  setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it later
 }

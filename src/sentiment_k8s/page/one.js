@@ -58,15 +58,17 @@ async function classify(field, onAnswer) {
 function show(answer, seconds) {
   const status = byId("one-status");
   say(status, "", "verdict");
-  status.append(tag(answer.prediction), " ", el("span", { class: "number", text: scoreText(answer.score) }));
+  status.append(
+    tag(answer.prediction),
+    " ",
+    el("span", { class: "number", text: scoreText(answer.score) }),
+  );
   byId("one-note").textContent = answer.truncated
-    ? "The text is longer than the model takes: only its beginning was read." : "";
+    ? "The text is longer than the model takes: only its beginning was read."
+    : "";
   fillBars(byId("one-bars"), answer.scores);
-  byId("one-meta").textContent = [
-    `Answered in ${formatSeconds(seconds)}`,
-    `model ${answer.model}`,
-    answer.id ? `recorded as ${answer.id}` : "not recorded",
-  ].join(" · ");
+  const kept = answer.id ? `recorded as ${answer.id}` : "not recorded";
+  byId("one-meta").textContent = `Answered in ${formatSeconds(seconds)}, ${kept}`;
   byId("one-result").hidden = false;
 }
 

@@ -1,6 +1,6 @@
 // Where many texts come from: the lines of a field, or a file.
 
-import { decode, looksLikeHeader, parse, textColumn, delimiterOf } from "./csv.js";
+import { decode, looksLikeHeader, parse, textColumn } from "./csv.js";
 import { byId, el } from "./dom.js";
 import { plural } from "./format.js";
 
@@ -10,9 +10,10 @@ let table = null; // { name, rows } of the chosen file
 
 /** Read a file and show its columns. Throws an Error whose message is a sentence. */
 export async function openFile(file) {
-  if (file.size > MAX_FILE) throw new Error("The file is over 64 MiB. Use `sentiment classify FILE` for it.");
+  if (file.size > MAX_FILE) throw new Error("Over 64 MiB. Use `sentiment classify FILE` for it.");
   const text = decode(await file.arrayBuffer());
-  const rows = /\.txt$/i.test(file.name) ? linesOf(text).map((line) => [line]) : parse(text, delimiterOf(text));
+  const isPlain = /\.txt$/i.test(file.name);
+  const rows = isPlain ? linesOf(text).map((line) => [line]) : parse(text);
   if (rows.length === 0) throw new Error(`${file.name} has no rows.`);
   table = { name: file.name, rows };
   byId("has-header").checked = looksLikeHeader(rows);
@@ -34,7 +35,8 @@ export function showFile() {
   byId("many-file").hidden = false;
   byId("file-name").textContent = table.name;
   byId("file-rows").textContent = plural(body.length, "row");
-  byId("column").replaceChildren(...header.map((name, index) => el("option", { value: index, text: name })));
+  const options = header.map((name, index) => el("option", { value: index, text: name }));
+  byId("column").replaceChildren(...options);
   byId("column").value = String(textColumn(header, body));
   byId("column-field").hidden = header.length === 1;
   showSample();
@@ -50,12 +52,14 @@ export function showSample() {
 export function chosen() {
   if (table === null) {
     const lines = linesOf(byId("lines").value).filter((line) => line.trim() !== "");
-    return { name: "predictions", header: ["text"], items: lines.map((text) => ({ text, cells: [text] })) };
+    const items = lines.map((text) => ({ text, cells: [text] }));
+    return { name: "predictions", header: ["text"], items };
   }
   const { header, body } = split();
   const column = Number(byId("column").value);
   const items = body.map((row) => ({
-    text: row[column] ?? "", cells: header.map((_, index) => row[index] ?? ""),
+    text: row[column] ?? "",
+    cells: header.map((_, index) => row[index] ?? ""),
   }));
   return { name: `${table.name.replace(/\.[^.]*$/, "")}-predictions`, header, items };
 }
@@ -64,7 +68,10 @@ function split() {
   const named = byId("has-header").checked;
   const width = table.rows.reduce((most, row) => Math.max(most, row.length), 0);
   const names = named ? table.rows[0] : [];
-  const header = Array.from({ length: width }, (_, index) => names[index]?.trim() || `Column ${index + 1}`);
+  const header = Array.from(
+    { length: width },
+    (_, index) => names[index]?.trim() || `Column ${index + 1}`,
+  );
   return { header, body: named ? table.rows.slice(1) : table.rows };
 }
 
