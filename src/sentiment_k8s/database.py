@@ -15,16 +15,14 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import asyncpg
 
 from .errors import DatabaseUnavailable, InputError, RequestError, SettingsError
-
-if TYPE_CHECKING:
-    from .records import PredictionRow
+from .records import EPOCH, PredictionRow, iso
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +66,8 @@ SELECT id, created_at, text, prediction, score, scores, model, revision, "precis
     truncated, queue_seconds, inference_seconds, request_id, subject
 FROM predictions
 """
+BY_ID_AND_TIME = f"{SELECT} WHERE id = $1 AND created_at = $2"
+BY_ID = f"{SELECT} WHERE id = $1 LIMIT 1"
 
 COUNT = """
 SELECT date_bin($3, created_at, $1) AS start, prediction, count(*) AS count
@@ -77,8 +77,8 @@ GROUP BY 1, 2
 """
 
 CURSOR = struct.Struct(">q16s")  # microseconds since 1970, and the id: the last row that was seen
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+MOST_MILLISECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 
 
 class RowsRefused(InputError):
@@ -136,7 +136,7 @@ class Database:
 
         async def look(connection: Connection) -> None:
             if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
-                raise asyncpg.ReadOnlySQLTransactionError("it is a standby")
+                raise asyncpg.ReadOnlySQLTransactionError("it is read-only")
             await connection.execute("SELECT FROM predictions LIMIT 0")
 
         await self._run(self._writers, look)
@@ -156,7 +156,7 @@ class Database:
 
         return await self._run(self._readers, ensure)
 
-    async def insert(self, rows: Sequence["PredictionRow"]) -> None:
+    async def insert(self, rows: Sequence[PredictionRow]) -> None:
         """Return once all rows are committed, in one transaction. Doing it again does no harm.
 
         Raises:
@@ -196,7 +196,7 @@ class Database:
         Raises:
             RequestError: the cursor is not one that an earlier page gave.
         """
-        query, arguments = _page_query(limit, cursor, label, since, until)
+        query, arguments = page_query(limit, cursor, label, since, until)
 
         async def fetch(connection: Connection) -> list[asyncpg.Record]:
             return await connection.fetch(query, *arguments)
@@ -220,8 +220,8 @@ class Database:
             # The time in the id names the partition. A row whose created_at was set by hand is
             # found by its id alone, in all of them.
             return await connection.fetchrow(
-                f"{SELECT} WHERE id = $1 AND created_at = $2", row_id, time_in(row_id)
-            ) or await connection.fetchrow(f"{SELECT} WHERE id = $1 LIMIT 1", row_id)
+                BY_ID_AND_TIME, row_id, time_in(row_id)
+            ) or await connection.fetchrow(BY_ID, row_id)
 
         found = await self._run(self._readers, fetch)
         return None if found is None else _as_json(found)
@@ -249,11 +249,11 @@ class Database:
             totals[label] = totals.get(label, 0) + number
         seconds = width.total_seconds()
         return {
-            "since": _iso(since),
-            "until": _iso(until),
+            "since": iso(since),
+            "until": iso(until),
             "bucket_seconds": int(seconds) if seconds.is_integer() else seconds,
             "buckets": [
-                {"start": _iso(since + bucket * width), "counts": of_bucket}
+                {"start": iso(since + bucket * width), "counts": of_bucket}
                 for bucket, of_bucket in enumerate(counts)
             ],
             "totals": totals,
@@ -264,7 +264,7 @@ class Database:
         self._writers.close()
         self._readers.close()
 
-    async def _insert(self, rows: Sequence["PredictionRow"]) -> None:
+    async def _insert(self, rows: Sequence[PredictionRow]) -> None:
         columns: list[Sequence[Any]] = list(zip(*map(COLUMNS, rows), strict=True))
         columns[SCORES] = [to_json(scores) for scores in columns[SCORES]]
 
@@ -273,7 +273,7 @@ class Database:
 
         await self._run(self._writers, insert)
 
-    async def _insert_one_by_one(self, rows: Sequence["PredictionRow"]) -> None:
+    async def _insert_one_by_one(self, rows: Sequence[PredictionRow]) -> None:
         refused = {}
         for row in rows:
             try:
@@ -461,15 +461,15 @@ def place_of(dsn: str) -> str:
 
 
 def time_in(row_id: UUID) -> datetime:
-    """The time in a UUIDv7, to the millisecond."""
-    return EPOCH + timedelta(milliseconds=row_id.int >> 80)
+    """The time in a UUIDv7, to the millisecond; nonsense for any other UUID."""
+    return EPOCH + timedelta(milliseconds=min(row_id.int >> 80, MOST_MILLISECONDS))
 
 
 def bad_address(error: Exception) -> SettingsError:
     return SettingsError(f"DATABASE_URL is not a PostgreSQL address: {error}.")
 
 
-def _page_query(
+def page_query(
     limit: int,
     cursor: str | None,
     label: str | None,
@@ -519,10 +519,6 @@ def _position(cursor: str) -> tuple[datetime, UUID]:
 def _as_json(record: asyncpg.Record) -> dict[str, Any]:
     row = dict(record)
     row["id"] = str(row["id"])
-    row["created_at"] = _iso(row["created_at"])
+    row["created_at"] = iso(row["created_at"])
     row["scores"] = json.loads(row["scores"]) if row["scores"] else None
     return row
-
-
-def _iso(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
