@@ -23,5 +23,6 @@ def client(server: RunningServer) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+def data_dir(postgres_folder: Path) -> Path:
+    """A data folder of the test's own, in which PostgreSQL has been once: that saves seconds."""
+    return postgres_folder

@@ -136,13 +136,13 @@ def test_a_bad_row_does_not_spoil_its_neighbours(tmp_path: Path) -> None:
     assert "blank" in rows[2]["error"] or "empty" in rows[2]["error"]
 
 
-def test_recorded_answers_are_in_the_log(tmp_path: Path) -> None:
-    arguments = ["classify", "-", "--record", "--data-dir", str(tmp_path)]
+def test_recorded_answers_are_in_the_log(data_dir: Path) -> None:
+    arguments = ["classify", "-", "--record", "--data-dir", str(data_dir)]
     for _ in range(2):  # the second finds the first's database
         assert sentiment(*arguments, stdin="remember this\n").returncode == 0
     from sentiment_k8s.postgres import EmbeddedPostgres
 
-    with EmbeddedPostgres(tmp_path) as postgres:
+    with EmbeddedPostgres(data_dir) as postgres:
         assert texts_in(postgres.start()) == ["remember this", "remember this"]
 
 

@@ -16,12 +16,6 @@ from .serving import RunningServer, running_server
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path / "elsewhere") as postgres:
-        yield postgres
-
-
-@pytest.fixture
 def server_beside(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[RunningServer]:
     """A server whose PostgreSQL is another's, as on Kubernetes."""
     with running_server(tmp_path, DATABASE_URL=postgres.start()) as server:
@@ -96,8 +90,8 @@ def test_a_server_started_before_its_postgresql_serves_once_that_is_there(
         assert predict_until_it_works(server, "migrated and back").is_success
 
 
-def test_a_killed_embedded_postgresql_is_started_again(tmp_path: Path) -> None:
-    with running_server(tmp_path) as server:
+def test_a_killed_embedded_postgresql_is_started_again(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
         before = predict(server, "before").json()
         [postgres] = children_of(server.process.pid)
         os.kill(postgres, signal.SIGKILL)

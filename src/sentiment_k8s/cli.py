@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from . import __version__
-from .errors import SentimentError
+from .errors import InputError, SentimentError
 from .settings import (
     Settings,
     allowed_values,
@@ -51,6 +51,8 @@ class Sentences(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except InputError as error:
+            fail(error.message, code=2)
         except SentimentError as error:
             fail(error.message)
 
@@ -132,10 +134,11 @@ def classify(
     """Classify the texts of FILE, or of standard input when it is a hyphen.
 
     CSV, JSON Lines, plain lines and Parquet (with the extra [parquet]). The output is the input
-    with the columns prediction, score, truncated and error. A run with --output that was stopped,
-    even by a SIGKILL, goes on when the same command is run again.
+    with the columns prediction, score, truncated and error; of plain lines it is prediction, score
+    and the line, between tabs. A run with --output that was stopped, even by a SIGKILL, goes on
+    when the same command is run again; what it did in its last second is then recorded twice.
 
-    Exit status: 0 all rows classified; 1 some have an error; 2 wrong usage; 130 Ctrl-C.
+    Exit status: 0 all rows classified; 1 some have an error; 2 wrong usage or input; 130 Ctrl-C.
 
     \b
       sentiment classify reviews.csv --column review -o classified.csv
