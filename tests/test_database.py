@@ -15,13 +15,12 @@ from sentiment_k8s.database import (
     BY_ID_AND_TIME,
     COUNT,
     Database,
-    RowsRefused,
     page_query,
     place_of,
     time_in,
     unavailable,
 )
-from sentiment_k8s.errors import DatabaseUnavailable, RequestError, SettingsError
+from sentiment_k8s.errors import DatabaseUnavailable, RequestError, RowsRefused, SettingsError
 from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
 from sentiment_k8s.records import EPOCH, Identities, PredictionRow, iso

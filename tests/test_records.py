@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sentiment_k8s.errors import DatabaseUnavailable
+from sentiment_k8s.errors import DatabaseUnavailable, RowsRefused
 from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.records import MOST_ROWS_IN_A_COMMIT, Identities, Recorder
 from sentiment_k8s.testing import MemoryStore, example_row
@@ -118,6 +118,18 @@ async def test_a_failed_commit_fails_exactly_its_waiters_and_the_next_one_works(
     ]
     await second
     assert texts(store) == [["three"]]
+
+
+async def test_a_row_that_cannot_be_held_fails_its_own_call_only() -> None:
+    store = MemoryStore()
+    recorder = Recorder(store, Metrics())
+    good, bad = example_row(), example_row("half a character")
+    store.failure = RowsRefused({bad.id: "CharacterNotInRepertoire"})
+    outcomes = await asyncio.gather(
+        recorder.record([good]), recorder.record([bad]), return_exceptions=True
+    )
+    assert outcomes[0] is None
+    assert isinstance(outcomes[1], RowsRefused)
 
 
 async def test_an_unforeseen_error_of_the_store_reaches_the_waiter_too() -> None:

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import asyncpg
 
-from .errors import DatabaseUnavailable, InputError, RequestError, SettingsError
+from .errors import DatabaseUnavailable, RequestError, RowsRefused, SettingsError
 from .records import EPOCH, PredictionRow, iso
 
 logger = logging.getLogger(__name__)
@@ -79,21 +79,6 @@ GROUP BY 1, 2
 CURSOR = struct.Struct(">q16s")  # microseconds since 1970, and the id: the last row that was seen
 MICROSECOND = timedelta(microseconds=1)
 MOST_MILLISECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
-
-
-class RowsRefused(InputError):
-    """PostgreSQL took every row of an insert but these, whose values it cannot hold.
-
-    Attributes:
-        refused: by the row's id, the name of PostgreSQL's objection; never the text.
-    """
-
-    def __init__(self, refused: dict[UUID, str]) -> None:
-        super().__init__(
-            f"The log cannot hold this text ({next(iter(refused.values()))}): leave out characters "
-            "that are not valid Unicode, and NUL."
-        )
-        self.refused = refused
 
 
 class Database:

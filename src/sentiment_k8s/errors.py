@@ -3,6 +3,7 @@
 SentimentError
 ├── RequestError                 400   the caller's input is not usable as it is
 │   ├── InputError               400   a text or a file that cannot be classified
+│   │   └── RowsRefused          400   a row that the database cannot hold, its neighbours kept
 │   ├── Unauthorized             401   the log needs a token
 │   ├── Forbidden                403   the log is closed here
 │   ├── NotFound                 404   no such row, no such route
@@ -20,7 +21,9 @@ SentimentError
     └── ModelError               a model folder or a hub model that cannot be served
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
+from uuid import UUID
 
 
 class SentimentError(Exception):
@@ -47,6 +50,23 @@ class RequestError(SentimentError):
 
 class InputError(RequestError):
     error_type = "bad_input"
+
+
+class RowsRefused(InputError):
+    """Every row of an insert is durable but these, whose values the database cannot hold.
+
+    Args:
+        refused: by the row's id, the name of the database's objection; never the text.
+    """
+
+    error_type = "rows_refused"
+
+    def __init__(self, refused: Mapping[UUID, str]) -> None:
+        super().__init__(
+            f"The log cannot hold this text ({next(iter(refused.values()))}): leave out characters "
+            "that are not valid Unicode, and NUL."
+        )
+        self.refused = refused
 
 
 class Unauthorized(RequestError):

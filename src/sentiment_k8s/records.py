@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from .errors import RowsRefused
 from .metrics import Metrics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,7 +76,12 @@ class RowStore(Protocol):
     """Where rows become durable. The database is one; a spool before it will be another."""
 
     async def insert(self, rows: Sequence[PredictionRow]) -> None:
-        """Return once all rows are durable; raise `DatabaseUnavailable` if they are not."""
+        """Return once all rows are durable.
+
+        Raises:
+            DatabaseUnavailable: none is known to be.
+            RowsRefused: all are but those that it names.
+        """
 
 
 class Recorder:
@@ -97,6 +103,7 @@ class Recorder:
 
         Raises:
             DatabaseUnavailable: they are not, and nothing may be claimed.
+            RowsRefused: one of them cannot be; others' rows in the same commit are.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((rows, done))
@@ -135,13 +142,24 @@ class Recorder:
         try:
             with self._metrics.commit_seconds.time():
                 await self._store.insert(rows)
+        except RowsRefused as error:
+            self._metrics.rows.inc(len(rows) - len(error.refused))
+            for own, done in group:
+                _settle(done, error if any(row.id in error.refused for row in own) else None)
         except Exception as error:
             self._metrics.commit_failures.inc()
             for _, done in group:
-                if not done.done():
-                    done.set_exception(error)
+                _settle(done, error)
         else:
             self._metrics.rows.inc(len(rows))
             for _, done in group:
-                if not done.done():
-                    done.set_result(None)
+                _settle(done, None)
+
+
+def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():  # the waiter has gone
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
