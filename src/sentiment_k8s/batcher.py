@@ -158,7 +158,8 @@ class Batcher(Generic[Item, Result]):
                     raise error
                 await self._run_batch([entry])
             except Exception as cause:
-                failure = InferenceError(f"The model failed on this text: {cause}")
+                which = f"text {entry.index + 1}" if len(entry.group.results) > 1 else "the text"
+                failure = InferenceError(f"The model failed on {which}: {cause}")
                 failure.__cause__ = cause
                 entry.group.fail(failure)
 

@@ -71,6 +71,11 @@ class Pipeline:
             name="infer",
         )
 
+    @property
+    def waiting(self) -> int:
+        """Texts that wait for the model."""
+        return self._infer.waiting
+
     async def classify(
         self,
         texts: Sequence[str],
