@@ -1,11 +1,12 @@
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from sentiment_k8s.errors import DatabaseUnavailable, RowsRefused
 from sentiment_k8s.metrics import Metrics
-from sentiment_k8s.records import MOST_ROWS_IN_A_COMMIT, Identities, Recorder
+from sentiment_k8s.records import MOST_ROWS_IN_A_COMMIT, Identities, PredictionRow, Recorder
 from sentiment_k8s.testing import MemoryStore, example_row
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -214,3 +215,22 @@ async def test_rows_and_failed_commits_are_counted() -> None:
     assert value("sentiment_rows_total") == 2
     assert value("sentiment_commit_failures_total") == 1
     assert value("sentiment_commit_seconds_count") == 2
+
+
+class RefusingStore(MemoryStore):
+    """Keeps all rows but those of a certain text, as the database does with bad values."""
+
+    async def insert(self, rows: Sequence[PredictionRow]) -> None:
+        await super().insert([row for row in rows if row.text != "bad"])
+        if refused := {row.id: "DataError" for row in rows if row.text == "bad"}:
+            raise RowsRefused(refused)
+
+
+async def test_a_row_that_cannot_be_kept_fails_its_own_caller_and_no_neighbour() -> None:
+    store, metrics = RefusingStore(), Metrics()
+    good, bad, fine = await in_flight(Recorder(store, metrics), ["good"], ["bad"], ["fine"])
+    await asyncio.gather(good, fine)
+    with pytest.raises(RowsRefused, match="cannot hold this text"):
+        await bad
+    assert texts(store) == [["good", "fine"]]
+    assert metrics.registry.get_sample_value("sentiment_rows_total") == 2
