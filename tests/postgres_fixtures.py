@@ -1,15 +1,16 @@
 """Real PostgreSQL for the tests: one server a session, a fresh database a test.
 
-`SENTIMENT_TEST_POSTGRES=/usr/lib/postgresql/15/bin` runs all of it on another PostgreSQL.
+`SENTIMENT_TEST_DATABASE_URL` names another server for the second, of an older version for example;
+its user must be allowed to create databases.
 """
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,8 +22,6 @@ from sentiment_k8s.postgres import EmbeddedPostgres
 from sentiment_k8s.postgres_binaries import find_binaries
 
 Result = TypeVar("Result")
-
-TEMPLATE = "template_sentiment"
 
 
 def run(work: Coroutine[Any, Any, Result]) -> Result:
@@ -57,16 +56,15 @@ async def fetch(dsn: str, query: str, *arguments: object) -> list[asyncpg.Record
 
 @pytest.fixture(scope="session")
 def postgres_binaries() -> Path:
-    """The folder of `postgres`, `psql` and `pg_dump` under test."""
-    other = os.environ.get("SENTIMENT_TEST_POSTGRES")
-    return Path(other) if other else find_binaries()
+    """The folder of `psql` and `pg_dump`."""
+    return find_binaries()
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_binaries: Path) -> Iterator[Path]:
+def postgres_template() -> Iterator[Path]:
     """A data folder that has been started and stopped once: initdb takes seconds, a copy little."""
     with tempfile.TemporaryDirectory(prefix="sentiment-postgres-") as folder:
-        EmbeddedPostgres(Path(folder), binaries=postgres_binaries).__enter__().stop()
+        EmbeddedPostgres(Path(folder)).__enter__().stop()
         yield Path(folder)
 
 
@@ -79,20 +77,23 @@ def postgres_folder(postgres_template: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def postgres(postgres_folder: Path, postgres_binaries: Path) -> Iterator[EmbeddedPostgres]:
+def postgres(postgres_folder: Path) -> Iterator[EmbeddedPostgres]:
     """A server of the test's own, which it may stop, kill and start; not started yet."""
-    server = EmbeddedPostgres(postgres_folder, binaries=postgres_binaries)
+    server = EmbeddedPostgres(postgres_folder)
     yield server
     server.stop()
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(postgres_template: Path, postgres_binaries: Path) -> Iterator[str]:
+def postgres_dsn(postgres_template: Path) -> Iterator[str]:
     """The session's server; tests leave it running and its databases alone."""
+    if other := os.environ.get("SENTIMENT_TEST_DATABASE_URL"):
+        yield other
+        return
     with tempfile.TemporaryDirectory(prefix="sentiment-postgres-") as parent:
         copy = Path(parent) / "data"
         subprocess.run(["cp", "-a", postgres_template, copy], check=True)
-        with EmbeddedPostgres(copy, binaries=postgres_binaries) as server:
+        with EmbeddedPostgres(copy) as server:
             yield server.start()
             assert server.pid
             # Its data is thrown away: no need to bring hundreds of files to disk first.
@@ -100,16 +101,18 @@ def postgres_dsn(postgres_template: Path, postgres_binaries: Path) -> Iterator[s
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres_dsn: str) -> Callable[[str], str]:
+def new_database(postgres_dsn: str) -> Iterator[Callable[[str], str]]:
     """Makes a database from a template and gives its address."""
-    numbers = count(1)
+    made = []
 
     def make(template: str) -> str:
-        name = f"test_{next(numbers)}"
-        run(execute(postgres_dsn, f"CREATE DATABASE {name} TEMPLATE {template}"))
-        return with_database(postgres_dsn, name)
+        made.append(f"test_{secrets.token_hex(4)}")
+        run(execute(postgres_dsn, f"CREATE DATABASE {made[-1]} TEMPLATE {template}"))
+        return with_database(postgres_dsn, made[-1])
 
-    return make
+    yield make
+    if postgres_dsn == os.environ.get("SENTIMENT_TEST_DATABASE_URL"):
+        run(execute(postgres_dsn, *(f"DROP DATABASE {name} WITH (FORCE)" for name in made)))
 
 
 @pytest.fixture
@@ -119,13 +122,14 @@ def empty_dsn(new_database: Callable[[str], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def _migrated(postgres_dsn: str) -> str:
-    run(execute(postgres_dsn, f"CREATE DATABASE {TEMPLATE}"))
-    run(upgrade(with_database(postgres_dsn, TEMPLATE)))
-    return TEMPLATE
+def migrated(new_database: Callable[[str], str]) -> str:
+    """The name of a database with the schema at head, to be a template."""
+    dsn = new_database("template1")
+    run(upgrade(dsn))
+    return dsn.rpartition("/")[2]
 
 
 @pytest.fixture
-def database_dsn(new_database: Callable[[str], str], _migrated: str) -> str:
+def database_dsn(new_database: Callable[[str], str], migrated: str) -> str:
     """A database of the test's own, with the schema at head."""
-    return new_database(_migrated)
+    return new_database(migrated)

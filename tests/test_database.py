@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -410,12 +411,11 @@ class TestWhileAway:
         await asyncio.gather(*readers)
 
     async def test_a_server_that_never_answers_is_given_up(self) -> None:
-        silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-        port = silent.sockets[0].getsockname()[1]
-        database = Database(f"postgresql://user@127.0.0.1:{port}/ai_db", connect_seconds=0.2)
-        with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
-            await database.ping()
-        silent.close()
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # it is connected to, but no more
+            port = silent.getsockname()[1]
+            database = Database(f"postgresql://user@127.0.0.1:{port}/ai_db", connect_seconds=0.2)
+            with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
+                await database.ping()
 
     async def test_a_standby_is_not_available_for_rows(self, database_dsn: str) -> None:
         database = Database(f"{database_dsn}?default_transaction_read_only=on")

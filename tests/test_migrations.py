@@ -37,14 +37,20 @@ assert not {"alembic", "sqlalchemy"} & set(sys.modules)
 
 
 def schema(binaries: Path, dsn: str) -> str:
-    """The schema as pg_dump writes it, without its random `\\restrict` keys."""
+    """The schema as pg_dump writes it, without its random `\\restrict` keys and the versions of
+    columns that PostgreSQL 15.20 notes."""
     dump = subprocess.run(
         [binaries / "pg_dump", "--schema-only", "--no-owner", dsn],
         capture_output=True,
         text=True,
         check=True,
     )
-    return "\n".join(line for line in dump.stdout.splitlines() if not line.startswith(("\\", "--")))
+    noise = ("\\", "--")
+    return "\n".join(
+        line
+        for line in dump.stdout.splitlines()
+        if not line.startswith(noise) and "pg_attver" not in line
+    )
 
 
 def psql(binaries: Path, dsn: str, *arguments: str) -> None:

@@ -39,7 +39,7 @@ def test_without_the_package_the_sentence_says_what_to_install() -> None:
 
 
 def test_the_major_version_is_what_the_program_says(postgres_binaries: Path) -> None:
-    assert major_version(postgres_binaries) >= 15
+    assert major_version(postgres_binaries) == 18
 
 
 def test_an_ordinary_users_folder_is_served_as_that_user(tmp_path: Path) -> None:

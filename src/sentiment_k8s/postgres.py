@@ -48,6 +48,7 @@ SETTINGS = {
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     "max_logical_replication_workers": "0",
+    "io_method": "sync",  # no worker processes for reads that rarely happen
     "fsync": "on",
     "synchronous_commit": "on",
     "timezone": "UTC",
@@ -58,7 +59,6 @@ SETTINGS = {
     "log_error_verbosity": "terse",
     "log_checkpoints": "off",
 }
-SETTINGS_SINCE_18 = {"io_method": "sync"}  # no worker processes for reads that rarely happen
 
 # Runs between fork and PostgreSQL, in an interpreter of its own: Python code between fork and exec
 # is unsafe once there are threads. The kernel forgets PR_SET_PDEATHSIG (1) at setuid, hence the
@@ -87,14 +87,12 @@ class EmbeddedPostgres:
 
     Args:
         data_dir: the folder to keep everything in; made if it does not exist.
-        binaries: folder of `postgres` and `initdb`; from the PyPI package if None.
     """
 
-    def __init__(self, data_dir: Path, *, binaries: Path | None = None) -> None:
+    def __init__(self, data_dir: Path) -> None:
         self.folder = data_dir.absolute() / "postgresql"
         self.log = self.folder.with_suffix(".log")
         self._lock_path = self.folder.with_suffix(".lock")
-        self._binaries = binaries
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
@@ -169,14 +167,13 @@ class EmbeddedPostgres:
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         account = account_for(self.folder)
-        binaries = runnable_by(account, self._binaries or find_binaries())
+        binaries = runnable_by(account, find_binaries())
         major = major_version(binaries)
         if not (self.folder / "PG_VERSION").exists():
-            _initialise(self.folder, binaries, major, account)
+            _initialise(self.folder, binaries, account)
         _check_version(self.folder, major)
         _end_orphan(self.folder)
-        settings = SETTINGS | (SETTINGS_SINCE_18 if major >= 18 else {})
-        options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
         self._launch([str(binaries / "postgres"), *options], account)
 
     def _take_lock(self) -> None:
@@ -219,7 +216,7 @@ class EmbeddedPostgres:
         return f"postgresql://{USER}:{password}@127.0.0.1:{self._port}/{DATABASE}"
 
 
-def _initialise(folder: Path, binaries: Path, major: int, account: Account | None) -> None:
+def _initialise(folder: Path, binaries: Path, account: Account | None) -> None:
     """Make a data folder beside its place and move it there whole, so that half a one is never
     taken for one."""
     if folder.exists() and any(folder.iterdir()):
@@ -233,12 +230,8 @@ def _initialise(folder: Path, binaries: Path, major: int, account: Account | Non
     if account is not None:
         os.chown(unfinished, account.uid, account.gid)
     inside = _seen_from_inside(unfinished, account)
-    # One locale that is the same on every machine; PostgreSQL brings its own since 17.
-    locale = (
-        ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        if major >= 17
-        else ["--locale=C.UTF-8"]
-    )
+    # PostgreSQL's own locale, which is the same on every machine.
+    locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     access = ["-U", "postgres", "--auth-local=peer", "--auth-host=scram-sha-256"]
     initdb = [str(binaries / "initdb"), "-D", inside, *access, "--encoding=UTF8", *locale]
     _run(initdb, unfinished, account)
