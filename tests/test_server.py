@@ -1,5 +1,6 @@
 """A server in a process of its own, its connections and its end."""
 
+import select
 import signal
 import socket
 import time
@@ -118,6 +119,19 @@ def test_a_half_sent_body_is_408_after_its_time(data_dir: Path) -> None:
         assert b'"body_timeout"' in answer
 
 
+def test_half_sent_bodies_are_bounded_over_all_connections(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_MAX_BODY_BYTES="60000") as server:
+        head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
+        slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+        for connection in slow:
+            connection.sendall(head + b"a" * 59_000)
+        refused, _, _ = select.select(slow, [], [], 20)
+        assert refused[0].recv(100).startswith(b"HTTP/1.1 429 ")
+        assert httpx.get(f"{server.url}/predict", params={"text": "still served"}).is_success
+        for connection in slow:
+            connection.close()
+
+
 def test_more_connections_than_allowed_are_closed_and_the_rest_served(data_dir: Path) -> None:
     with running_server(data_dir, SENTIMENT_MAX_CONNECTIONS="20") as server:
         kept = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
@@ -132,8 +146,8 @@ def test_more_connections_than_allowed_are_closed_and_the_rest_served(data_dir: 
 
 def test_a_huge_head_is_refused_in_the_one_error_shape(server: RunningServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"GET /predict?text=" + b"a" * 60_000)
-        connection.sendall(b"a" * 60_000)
+        connection.sendall(b"GET /predict?text=" + b"a" * 65_000)
+        connection.sendall(b"a" * 1_000)
         answer = answer_of(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"too_large"' in answer

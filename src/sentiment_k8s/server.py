@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 from functools import partial
@@ -21,6 +22,7 @@ from .settings import Settings
 logger = logging.getLogger(__name__)
 
 MOST_HEAD_BYTES = 64 * 1024
+OTHER_FILES = 256  # open files that are no connections
 
 
 class Protocol(HttpToolsProtocol):
@@ -149,12 +151,23 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
+def allow_open_files(wanted: int) -> None:
+    """Raise this process's own limit on open files, as far as the system lets it: a connection is
+    one, and shells often allow 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def serve(settings: Settings) -> None:
     """Run the server until it is told to stop.
 
     Raises:
         StartError: it cannot start, and why.
     """
+    allow_open_files(settings.max_connections + OTHER_FILES)
     listener = listen(settings)
     service = Service(settings)
     try:
