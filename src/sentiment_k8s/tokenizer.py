@@ -12,6 +12,8 @@ from .errors import ModelError
 # A prefix of this many characters a token is tokenised first: a megabyte of text costs what 512
 # tokens cost. English has 4 to 5.
 CHARACTERS_A_TOKEN = 16
+# WordPiece gives up on a word of more characters and calls it unknown; cut shorter, it has pieces.
+LONGEST_WORD = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Tokenizer:
         encodings = self._tokenizer.encode_batch_fast([text[:window] for text in texts])
         return [
             self._tokens(encoding)
-            if len(text) <= window or _settled(encoding)
+            if len(text) <= window or self._settled(encoding)
             else self._tokens(self._encode_long(text, window))
             for text, encoding in zip(texts, encodings, strict=True)
         ]
@@ -62,15 +64,16 @@ class Tokenizer:
         while True:
             window *= 8
             [encoding] = self._tokenizer.encode_batch_fast([text[:window]])
-            if len(text) <= window or _settled(encoding):
+            if len(text) <= window or self._settled(encoding):
                 return encoding
+
+    def _settled(self, encoding: Encoding) -> bool:
+        """Whether a cut of the text cannot have changed the tokens kept: at least as many again,
+        and more than the pieces of a word that was cut, lie between them and the cut."""
+        full = len(encoding.overflowing) - 1
+        # Twice, since of each length some are special tokens.
+        return full * self.max_tokens > 2 * LONGEST_WORD
 
     @staticmethod
     def _tokens(encoding: Encoding) -> Tokens:
         return Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing))
-
-
-def _settled(encoding: Encoding) -> bool:
-    """Whether a cut of the text cannot have changed the tokens kept: a whole further length of
-    tokens lies between them and the cut."""
-    return len(encoding.overflowing) > 1
