@@ -272,15 +272,30 @@ async def test_a_caller_that_leaves_during_its_batch_disturbs_nobody() -> None:
     await queue.close()
 
 
-async def test_cancelled_items_leave_room_in_a_retry() -> None:
-    """A batch that failed is retried item by item; who has left by then is left out."""
-    machine, queue, first = await busy()
-    calls = [await submitted(queue, word) for word in ("poison", "leaves", "stays")]
+async def test_a_caller_that_has_left_is_left_out_of_a_retry() -> None:
+    machine = Machine(running=False)
+    queue = batcher(machine)
+    words = ["poison", "leaves", "stays"]
+    poison, leaves, stays = [asyncio.create_task(queue.submit([word])) for word in words]
+    await machine.started.wait()
+    leaves.cancel()
+    await asyncio.sleep(0)
     machine.release()
+    assert await stays == ["STAYS"]
     with pytest.raises(InferenceError):
-        await calls[0]
-    calls[1].cancel()
-    assert await calls[2] == ["STAYS"]
+        await poison
+    assert machine.batches == [["stays", "poison", "leaves"], ["stays"], ["poison"]]
+    await queue.close()
+
+
+async def test_a_cancelled_item_gives_its_place_up_at_once() -> None:
+    machine, queue, first = await busy()
+    leaves = await submitted(queue, "leaves", "too")
+    assert queue.waiting == 2
+    leaves.cancel()
+    await asyncio.gather(leaves, return_exceptions=True)
+    assert queue.waiting == 0
+    machine.release()
     await asyncio.gather(first, queue.close())
 
 

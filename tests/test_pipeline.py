@@ -304,6 +304,17 @@ async def test_beyond_the_tokens_in_flight_a_call_is_refused(
     assert len(await pipeline.classify(["good good good"])) == 1
 
 
+async def test_in_flight_are_a_calls_exact_tokens_once_they_are_known(
+    pipeline: Pipeline, store: MemoryStore
+) -> None:
+    store.hold()
+    answer = asyncio.create_task(pipeline.classify(["a a a a"]))
+    await store.under_way.wait()
+    assert pipeline.admission.in_flight == 6
+    store.release()
+    await answer
+
+
 async def test_room_is_given_back_however_a_call_ends(
     pipeline: Pipeline, store: MemoryStore
 ) -> None:
