@@ -13,6 +13,7 @@ import pytest
 
 from sentiment_k8s.errors import SettingsError, StartError
 from sentiment_k8s.postgres import EmbeddedPostgres
+from sentiment_k8s.postgres_binaries import account_for, runnable_by
 
 from .postgres_fixtures import execute, fetch
 
@@ -163,9 +164,10 @@ def test_a_server_that_outlived_its_supervisor_is_stopped_first(
     postgres_binaries: Path,
     unused_tcp_port: int,
 ) -> None:
+    binaries = runnable_by(account_for(postgres.folder), postgres_binaries)
     options = ["-p", str(unused_tcp_port), "-c", "unix_socket_directories="]
     with subprocess.Popen(  # type: ignore[call-overload]
-        [postgres_binaries / "postgres", *options, "-D", "/proc/self/cwd"],
+        [binaries / "postgres", *options, "-D", "/proc/self/cwd"],
         cwd=postgres.folder,
         stderr=subprocess.PIPE,
         text=True,
