@@ -12,15 +12,8 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from sentiment_k8s.database import (
-    BY_ID_AND_TIME,
-    COUNT,
-    Database,
-    page_query,
-    place_of,
-    time_in,
-    unavailable,
-)
+from sentiment_k8s.connections import place_of
+from sentiment_k8s.database import BY_ID_AND_TIME, COUNT, Database, page_query, time_in
 from sentiment_k8s.errors import DatabaseUnavailable, RequestError, RowsRefused, SettingsError
 from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
@@ -391,10 +384,25 @@ class TestWhileAway:
         other = await asyncpg.connect(database_dsn)
         async with other.transaction():
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
-            with pytest.raises(DatabaseUnavailable, match="statement timeout"):
+            with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
                 await database.predictions()
         await other.close()
         assert await texts(database) == []
+        await database.close()
+
+    async def test_a_row_that_waits_for_a_lock_leaves_no_session_behind(
+        self, database_dsn: str
+    ) -> None:
+        database = Database(database_dsn, write_seconds=0.2)
+        other = await asyncpg.connect(database_dsn)
+        async with other.transaction():
+            await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
+            for _ in range(3):
+                with pytest.raises(DatabaseUnavailable):
+                    await database.insert([make_row()])
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            assert await other.fetchval(f"{waiting} AND datname = current_database()") == 0
+        await other.close()
         await database.close()
 
     async def test_slow_readers_do_not_keep_the_writer_waiting(
@@ -492,37 +500,6 @@ class TestWhileAway:
         await database.insert([make_row()])
         await database.close()
         await database.insert([make_row()])
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionRefusedError(111, "Connection refused"),
-        TimeoutError(),
-        asyncpg.DiskFullError("could not extend file: No space left on device"),
-        asyncpg.AdminShutdownError("terminating connection due to administrator command"),
-        asyncpg.CannotConnectNowError("the database system is starting up"),
-        asyncpg.PostgresIOError("could not fsync file"),
-        asyncpg.DeadlockDetectedError("deadlock detected"),
-        asyncpg.LockNotAvailableError("canceling statement due to lock timeout"),
-    ],
-)
-def test_what_passes_is_unavailable_and_says_when_to_retry(error: Exception) -> None:
-    told = unavailable(error, "db:5432/ai_db")
-    assert told
-    assert (told.status, told.retry_after) == (503, 1)
-    assert "db:5432/ai_db" in told.message
-
-
-@pytest.mark.parametrize(
-    "error", [asyncpg.UndefinedColumnError("x"), asyncpg.PostgresSyntaxError("x"), ValueError()]
-)
-def test_what_does_not_pass_is_a_bug(error: Exception) -> None:
-    assert unavailable(error, "db:5432/ai_db") is None
-
-
-def test_the_place_has_neither_user_nor_password() -> None:
-    assert place_of("postgresql://user:p%40ss@db:5432/ai_db?x=y") == "db:5432/ai_db"
 
 
 def test_the_time_in_an_id_is_its_rows_time() -> None:

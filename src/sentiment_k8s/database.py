@@ -4,36 +4,40 @@ Nothing is connected before it is needed, and every call finds its own way back 
 was away: it raises `DatabaseUnavailable` while it is, within a second or so, and works again once
 it is not. Any other error of PostgreSQL's is a bug of ours and is raised as it is.
 
-PgBouncer works in session mode, and in transaction mode since 1.21 (`max_prepared_statements`).
+Behind PgBouncer use session pooling: sessions carry settings and prepared statements.
 """
 
-import asyncio
 import json
 import logging
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from .errors import DatabaseUnavailable, RequestError, RowsRefused, SettingsError
+from .connections import (
+    UNFIT,
+    Connection,
+    ConnectionLost,
+    Pool,
+    Result,
+    Work,
+    place_of,
+    unavailable,
+)
+from .errors import DatabaseUnavailable, RequestError, RowsRefused
 from .records import EPOCH, PredictionRow, iso
 
 logger = logging.getLogger(__name__)
 
-Result = TypeVar("Result")
-Connection = asyncpg.Connection
-Work = Callable[[Connection], Awaitable[Result]]
-
 WRITERS = READERS = 2  # connections; slow readers must not keep the writer waiting
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 10.0
-RETRY_AFTER_SECONDS = 1
+PARTITION_SECONDS = 600.0  # rows may have to move
 
 # One statement is one transaction, in one round trip, whatever the number of rows. A row that is
 # there already (an answer to the commit was lost, and the row is written again) stays as it is.
@@ -103,9 +107,8 @@ class Database:
         self.last_error: DatabaseUnavailable | None = None
         self._succeeded = False
         self._warned = False
-        self._read_seconds = read_seconds
-        self._writers = _Pool(dsn, WRITERS, connect_seconds, write_seconds, self._check_durability)
-        self._readers = _Pool(dsn, READERS, connect_seconds, read_seconds + 1, self._limit_queries)
+        self._writers = Pool(dsn, WRITERS, connect_seconds, write_seconds, self._check_durability)
+        self._readers = Pool(dsn, READERS, connect_seconds, read_seconds)
 
     @property
     def available(self) -> bool:
@@ -136,7 +139,11 @@ class Database:
         """
 
         async def ensure(connection: Connection) -> int:
-            made: int = await connection.fetchval("SELECT sentiment_ensure_partitions()")
+            async with connection.transaction():
+                await connection.execute("SET LOCAL statement_timeout = 0")
+                made: int = await connection.fetchval(
+                    "SELECT sentiment_ensure_partitions()", timeout=PARTITION_SECONDS
+                )
             return made
 
         return await self._run(self._readers, ensure)
@@ -268,11 +275,11 @@ class Database:
         if refused:
             raise RowsRefused(refused)
 
-    async def _run(self, pool: "_Pool", work: Work[Result]) -> Result:
+    async def _run(self, pool: Pool, work: Work[Result]) -> Result:
         try:
             try:
                 result = await pool.run(work)
-            except _ConnectionLost:
+            except ConnectionLost:
                 # It was lost before this call, most likely, and nobody had looked since: once more,
                 # on a new one. All that we do may be done twice.
                 result = await pool.run(work)
@@ -286,10 +293,6 @@ class Database:
         self._succeeded = True
         return result
 
-    async def _limit_queries(self, connection: Connection) -> None:
-        """PostgreSQL itself ends a query that nobody waits for any more."""
-        await connection.execute(f"SET statement_timeout = {int(self._read_seconds * 1000)}")
-
     async def _check_durability(self, connection: Connection) -> None:
         """A commit must mean that the row is on disk."""
         if await connection.fetchval("SHOW synchronous_commit") == "off":
@@ -302,156 +305,9 @@ class Database:
             )
 
 
-class _ConnectionLost(ConnectionError):
-    """A connection that had been there is gone."""
-
-
-class _Pool:
-    """A few connections, each made when it is needed and thrown away when anything went wrong.
-
-    Cheaper than asyncpg's own pool, which resets a session after each use and so doubles the
-    round trips: we leave nothing behind in a session.
-
-    Args:
-        seconds: time for the work itself.
-        prepare: what is done on each new connection.
-    """
-
-    def __init__(
-        self,
-        dsn: str,
-        size: int,
-        connect_seconds: float,
-        seconds: float,
-        prepare: Callable[[Connection], Awaitable[None]],
-    ) -> None:
-        self._dsn = dsn
-        self._connect_seconds = connect_seconds
-        self._seconds = seconds
-        self._prepare = prepare
-        self._free = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
-
-    async def run(self, work: Work[Result]) -> Result:
-        async with asyncio.timeout(self._connect_seconds):
-            await self._free.acquire()
-        try:
-            connection = self._still_open() or await self._connect()
-            try:
-                result = await work(connection)
-            except BaseException as error:
-                self._after(error, connection)
-                raise
-            self._idle.append(connection)
-            return result
-        finally:
-            self._free.release()
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().terminate()
-
-    def _still_open(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        return None
-
-    async def _connect(self) -> Connection:
-        async with asyncio.timeout(self._connect_seconds):
-            try:
-                connection = await asyncpg.connect(
-                    self._dsn,
-                    command_timeout=self._seconds,
-                    server_settings={"application_name": "sentiment"},
-                )
-            except asyncpg.exceptions.ClientConfigurationError as error:
-                raise bad_address(error) from error
-            try:
-                await self._prepare(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-        return connection
-
-    def _after(self, error: BaseException, connection: Connection) -> None:
-        if isinstance(error, UNFIT):
-            self._idle.append(connection)
-            return
-        lost = connection.is_closed()
-        # Its state is unknown, or it leads to a server that is going down or has become a standby:
-        # the next one may lead to a better one.
-        connection.terminate()
-        if lost and isinstance(error, LOST):
-            raise _ConnectionLost(str(error)) from error
-
-
-def unavailable(error: BaseException, place: str) -> DatabaseUnavailable | None:
-    """What to tell of an error if it means that PostgreSQL cannot serve now; None if it is a bug.
-
-    Args:
-        error: what asyncpg raised.
-        place: the database, for the message.
-    """
-    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError):
-        message = f"The database at {place} lacks our tables: run `sentiment db upgrade`."
-        return DatabaseUnavailable(message, retry_after=RETRY_AFTER_SECONDS)
-    if isinstance(error, TimeoutError):
-        reason = "it does not answer in time"
-    elif isinstance(error, AWAY):
-        reason = str(error) or type(error).__name__
-    else:
-        return None
-    return DatabaseUnavailable(
-        f"PostgreSQL at {place} is not available: {reason}. Retry later.",
-        retry_after=RETRY_AFTER_SECONDS,
-    )
-
-
-# What PostgreSQL says of a value that it cannot hold.
-UNFIT = (
-    asyncpg.DataError,
-    asyncpg.IntegrityConstraintViolationError,
-    asyncpg.ProgramLimitExceededError,
-)
-
-# What a call ends with when its connection is lost.
-LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
-
-# What PostgreSQL says, or does not say, when trying later is right.
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.ConnectionDoesNotExistError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.PostgresSystemError,
-    asyncpg.InternalServerError,
-    asyncpg.exceptions.TargetServerAttributeNotMatched,
-)
-
-
-def place_of(dsn: str) -> str:
-    """Host, port and database of an address, without user and password."""
-    parts = urlsplit(dsn)
-    return (parts.netloc.rpartition("@")[2] or "the default address") + parts.path
-
-
 def time_in(row_id: UUID) -> datetime:
     """The time in a UUIDv7, to the millisecond; nonsense for any other UUID."""
     return EPOCH + timedelta(milliseconds=min(row_id.int >> 80, MOST_MILLISECONDS))
-
-
-def bad_address(error: Exception) -> SettingsError:
-    return SettingsError(f"DATABASE_URL is not a PostgreSQL address: {error}.")
 
 
 def page_query(

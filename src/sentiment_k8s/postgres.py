@@ -12,8 +12,6 @@ after any crash. In the data folder:
 import fcntl
 import logging
 import os
-import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,16 +20,21 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from .errors import SettingsError, StartError
 from .postgres_binaries import Account, account_for, find_binaries, major_version, runnable_by
+from .postgres_folder import (
+    address,
+    check_version,
+    clean_environment,
+    initialise,
+    reason_in,
+    seen_from_inside,
+)
 
 logger = logging.getLogger(__name__)
 
-USER = "user"
-DATABASE = "ai_db"
-PASSWORD_FILE = "sentiment.password"  # noqa: S105 - a file's name
 MOST_LOG_BYTES = 1024 * 1024
 READY_SECONDS = 60.0  # recovery after a crash replays at most max_wal_size
 STOP_SECONDS = 10.0
@@ -170,8 +173,8 @@ class EmbeddedPostgres:
         binaries = runnable_by(account, find_binaries())
         major = major_version(binaries)
         if not (self.folder / "PG_VERSION").exists():
-            _initialise(self.folder, binaries, account)
-        _check_version(self.folder, major)
+            initialise(self.folder, binaries, account)
+        check_version(self.folder, major)
         _end_orphan(self.folder)
         options = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
         self._launch([str(binaries / "postgres"), *options], account)
@@ -198,65 +201,21 @@ class EmbeddedPostgres:
             self._port = _free_port(self._port)
             said_before = _rotate(self.log)
             self._process = _spawn(
-                [*command, "-p", str(self._port), "-D", _seen_from_inside(self.folder, account)],
+                [*command, "-p", str(self._port), "-D", seen_from_inside(self.folder, account)],
                 self.folder,
                 account,
                 self.log,
             )
             if _wait_until_ready(self._process, self.folder):
                 return
-            reason = _reason(self.log, said_before)
+            reason = reason_in(self.log.read_bytes()[said_before:].decode(errors="replace"))
             passing = "TCP/IP socket" in reason or "shared memory block" in reason
             if not passing or time.monotonic() > give_up:
                 raise StartError(f"PostgreSQL does not start: {reason} Its log is {self.log}.")
             time.sleep(20 * POLL_SECONDS)
 
     def _address(self) -> str:
-        password = (self.folder / PASSWORD_FILE).read_text()
-        return f"postgresql://{USER}:{password}@127.0.0.1:{self._port}/{DATABASE}"
-
-
-def _initialise(folder: Path, binaries: Path, account: Account | None) -> None:
-    """Make a data folder beside its place and move it there whole, so that half a one is never
-    taken for one."""
-    if folder.exists() and any(folder.iterdir()):
-        raise SettingsError(
-            f"The folder {folder} is not empty and holds no PostgreSQL data: move it away, or "
-            "choose another with SENTIMENT_DATA_DIR."
-        )
-    unfinished = folder.with_suffix(".new")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
-    if account is not None:
-        os.chown(unfinished, account.uid, account.gid)
-    inside = _seen_from_inside(unfinished, account)
-    # PostgreSQL's own locale, which is the same on every machine.
-    locale = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    access = ["-U", "postgres", "--auth-local=peer", "--auth-host=scram-sha-256"]
-    initdb = [str(binaries / "initdb"), "-D", inside, *access, "--encoding=UTF8", *locale]
-    _run(initdb, unfinished, account)
-    password = secrets.token_urlsafe(24)
-    # The superuser has no password, so nobody comes in as superuser over TCP.
-    _run(
-        [str(binaries / "postgres"), "--single", "-D", inside, "postgres"],
-        unfinished,
-        account,
-        f"CREATE ROLE \"{USER}\" LOGIN CREATEDB PASSWORD '{password}'\n"
-        f'CREATE DATABASE {DATABASE} OWNER "{USER}"\n',
-    )
-    _write_private(unfinished / PASSWORD_FILE, password, account)
-    unfinished.rename(folder)
-    _sync_folder(folder.parent)
-
-
-def _check_version(folder: Path, major: int) -> None:
-    made_by = (folder / "PG_VERSION").read_text().strip()
-    if made_by != str(major):
-        raise SettingsError(
-            f"The data in {folder} was made by PostgreSQL {made_by} and this is PostgreSQL "
-            f"{major}: move it over with pg_dump and pg_restore, or choose another folder with "
-            "SENTIMENT_DATA_DIR."
-        )
+        return address(self.folder, self._port)
 
 
 def _end_orphan(folder: Path) -> None:
@@ -318,20 +277,6 @@ def _postmaster(folder: Path) -> tuple[int, str]:
         return -1, ""
 
 
-def _seen_from_inside(folder: Path, account: Account | None) -> str:
-    """How to name the data folder to a PostgreSQL that starts in it.
-
-    A folder below root's home cannot be reached by path as another user. Its working directory
-    can: the kernel resolves this link without a look at the folders above.
-    """
-    return "/proc/self/cwd" if account is not None and sys.platform == "linux" else str(folder)
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of ours: it may hold secrets, and another locale changes messages."""
-    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
-
-
 def _spawn(
     command: list[str], folder: Path, account: Account | None, log: Path
 ) -> subprocess.Popen[bytes]:
@@ -341,48 +286,12 @@ def _spawn(
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", LAUNCH, str(os.getpid()), *who, *command],
             cwd=folder,
-            env=_environment(),
+            env=clean_environment(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-
-
-def _run(command: list[str], folder: Path, account: Account | None, commands: str = "") -> None:
-    """Run one of PostgreSQL's programs to its end.
-
-    Raises:
-        StartError: it failed; the single-user server reports errors only by its words.
-    """
-    drop: dict[str, Any] = {}
-    if account is not None:
-        drop = {"user": account.uid, "group": account.gid, "extra_groups": []}
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=_environment(),
-        input=commands,
-        capture_output=True,
-        text=True,
-        **drop,
-    )
-    complaints = [line for line in done.stderr.splitlines() if _is_complaint(line)]
-    if done.returncode or complaints:
-        said = complaints[-1] if complaints else done.stderr.strip() or str(done.returncode)
-        raise StartError(f"{Path(command[0]).name} failed on {folder}: {said}")
-
-
-def _is_complaint(line: str) -> bool:
-    return any(word in line for word in ("ERROR:", "FATAL:", "PANIC:", "error:"))
-
-
-def _reason(log: Path, start: int) -> str:
-    """What PostgreSQL last complained of since byte `start` of its log, as a sentence."""
-    said = log.read_bytes()[start:].decode(errors="replace").splitlines()
-    complaints = [line for line in said if _is_complaint(line)]
-    line = complaints[-1] if complaints else (said or ["it ended without a word"])[-1]
-    return line.partition(":  ")[2].strip().rstrip(".") + "." if ":  " in line else line + "."
 
 
 def _rotate(log: Path) -> int:
@@ -405,20 +314,3 @@ def _free_port(wanted: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise StartError("There is no free port on 127.0.0.1.")
-
-
-def _write_private(path: Path, text: str, account: Account | None) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-        if account is not None:
-            os.fchown(file.fileno(), account.uid, account.gid)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

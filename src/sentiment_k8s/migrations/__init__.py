@@ -12,7 +12,7 @@ import time
 
 import asyncpg
 
-from ..database import bad_address, place_of, unavailable
+from ..connections import bad_address, place_of, unavailable
 from ..errors import DatabaseUnavailable, StartError
 
 __all__ = ["HEAD", "current", "upgrade"]
