@@ -78,6 +78,7 @@ async def make_pipeline(store: MemoryStore, metrics: Metrics) -> AsyncIterator[M
         return made[-1]
 
     yield make
+    store.release()
     for pipeline in made:
         await pipeline.close()
 
