@@ -72,6 +72,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "sgemm_multiply_adds_a_second": peaks,
         "multiply_adds_a_token": shape.a_token,
         "multiply_adds_a_text": needed,
+        "least_multiply_adds_a_text": shape.mean_least(lengths),
         "texts": len(sentences),
         "mean_tokens": sum(lengths) / len(lengths),
         "bound_texts_a_second": [peak / needed for peak in peaks],
@@ -138,7 +139,8 @@ def described(result: dict[str, Any]) -> str:
             f"{result['texts']} texts, mean {result['mean_tokens']:.1f} tokens, "
             f"{result['multiply_adds_a_token'] / 1e6:.2f} M multiply-adds a token in linear "
             f"layers, {result['multiply_adds_a_text'] / 1e6:.1f} M a text: the sgemm peak allows "
-            f"{median(bound):.1f} texts/s in fp32.",
+            f"{median(bound):.1f} texts/s in fp32. (A head that reads one token needs "
+            f"{result['least_multiply_adds_a_text'] / 1e6:.1f} M.)",
             "",
             report.table(rows),
         ]

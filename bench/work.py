@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 
@@ -27,9 +28,20 @@ class Shape:
         head = self.hidden**2 + self.hidden * self.labels
         return tokens * self.a_token + attention + head
 
+    def least(self, tokens: int) -> int:
+        """As `a_text`, but in the last layer only what a head that reads the first token needs:
+        keys and values of all tokens, the rest of one."""
+        needless = self.a_token // self.layers - 2 * self.hidden**2
+        attention = 2 * tokens * self.hidden
+        return self.a_text(tokens) - (tokens - 1) * (needless + attention)
+
     def mean(self, lengths: Sequence[int]) -> float:
         """Multiply-adds a text, on average."""
-        return sum(map(self.a_text, lengths)) / len(lengths)
+        return fmean(map(self.a_text, lengths))
+
+    def mean_least(self, lengths: Sequence[int]) -> float:
+        """The least multiply-adds a text, on average."""
+        return fmean(map(self.least, lengths))
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
