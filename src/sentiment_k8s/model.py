@@ -192,7 +192,13 @@ def _session(files: ModelFiles, threads: int) -> ort.InferenceSession:
     # Shapes differ from batch to batch: plans made for one shape would only pile up.
     options.enable_mem_pattern = False
     try:
-        return ort.InferenceSession(files.onnx, options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            files.onnx,
+            options,
+            providers=["CPUExecutionProvider"],
+            # Its fused kernel is six times slower on CPU than what it replaces: see graph.py.
+            disabled_optimizers=["SkipLayerNormFusion"],
+        )
     except Exception as error:  # the runtime's exceptions have no common base
         raise ModelError(f"{files.onnx} is not a usable ONNX model: {error}.") from None
 
