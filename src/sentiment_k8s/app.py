@@ -5,16 +5,18 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
 
 from . import __version__
 from .api import page, predict, predictions, probes
 from .api.middleware import RequestMiddleware, add_error_handlers
+from .api.shortcut import Shortcut
 from .logs import set_up_logging
 from .service import Service
 from .settings import load_settings
 
 
-def create_app(service: Service) -> FastAPI:
+def create_app(service: Service) -> ASGIApp:
     """The application over a service, which it starts (unless it has been) and closes.
 
     Args:
@@ -26,27 +28,27 @@ def create_app(service: Service) -> FastAPI:
         async with service:
             yield
 
-    app = FastAPIOffline(  # /docs from our own address: clusters often reach no other
+    api = FastAPIOffline(  # /docs from our own address: clusters often reach no other
         title="sentiment-k8s",
         version=__version__,
         description="Classifies texts on CPU; every answer is a durable row.",
         lifespan=lifespan,
         redoc_url=None,
     )
-    app.add_middleware(
-        RequestMiddleware,
+    add_error_handlers(api)
+    every_text = predict.router(service)
+    for routes in (every_text, predictions.router(service), probes.router(service)):
+        api.include_router(routes)
+    page.add_page(api)
+    return RequestMiddleware(
+        Shortcut(api, every_text.routes),
         metrics=service.metrics,
         access_log=service.settings.access_log,
         recorded=service.record_mode != "off",
     )
-    add_error_handlers(app)
-    for protocol in (predict, predictions, probes):
-        app.include_router(protocol.router(service))
-    page.add_page(app)
-    return app
 
 
-def app_from_environment() -> FastAPI:
+def app_from_environment() -> ASGIApp:
     """The application as the environment says, for `uvicorn app:app`."""
     settings = load_settings()
     set_up_logging(settings.log_level)

@@ -19,6 +19,7 @@ class Metrics:
         self.requests = Counter(
             "sentiment_requests_total", "Requests answered.", ["route", "status"], registry=registry
         )
+        self._answered: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self.request_seconds = Histogram(
             "sentiment_request_seconds",
             "From the request's head to the end of the answer.",
@@ -59,6 +60,16 @@ class Metrics:
         self.commit_failures = Counter(
             "sentiment_commit_failures_total", "Group commits that failed.", registry=registry
         )
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count and time an answered request."""
+        children = self._answered.get((route, status))
+        if children is None:  # looking labels up costs more than counting
+            children = self.requests.labels(route, status), self.request_seconds.labels(route)
+            self._answered[route, status] = children
+        requests, request_seconds = children
+        requests.inc()
+        request_seconds.observe(seconds)
 
     def gauge(self, name: str, help_text: str, value: Callable[[], float]) -> None:
         """Add a gauge that is read when Prometheus asks."""

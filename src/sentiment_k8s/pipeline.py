@@ -58,6 +58,7 @@ class Pipeline:
         self.recorder = recorder
         self.admission = Admission(max_tokens_in_flight)
         self._metrics = metrics
+        self._answered = {label: metrics.predictions.labels(label) for label in model.info.labels}
         self._deadline_seconds = deadline_seconds
         self._identities = Identities()
         self._tokenise: Batcher[str, Tokens] = Batcher(
@@ -118,7 +119,7 @@ class Pipeline:
                     "retry, or send fewer texts at once."
                 ) from None
         for row in rows:
-            self._metrics.predictions.labels(row.prediction).inc()
+            self._answered[row.prediction].inc()
         return rows
 
     async def close(self) -> None:

@@ -183,6 +183,7 @@ def test_an_unknown_route_and_a_wrong_method_have_the_one_error_shape(
 ) -> None:
     refused(client.get("/nowhere"), 404)
     assert "DELETE" in refused(client.delete("/predict"), 405)
+    assert client.delete("/predict").headers["X-Request-ID"]
 
 
 def test_an_error_does_not_repeat_the_text(client: httpx.Client) -> None:

@@ -1,10 +1,10 @@
 """Around every request: its id, its error shape, its count and time, its log line."""
 
 import logging
+import os
 import re
 import time
 import traceback
-from uuid import uuid4
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -61,14 +61,12 @@ class RequestMiddleware:
         except Exception as error:
             _log_bug(error, request_id)
             if status == CLIENT_GONE:
-                bug = SentimentError("The server has a fault; its log knows more by X-Request-ID.")
-                await error_response(bug)(scope, receive, send_with_id)
+                await fault_response()(scope, receive, send_with_id)
         self._finish(scope, status, time.perf_counter() - started)
 
     def _finish(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self._metrics.requests.labels(route, status).inc()
-        self._metrics.request_seconds.labels(route).observe(seconds)
+        self._metrics.answered(route, status, seconds)
         if self._access_log == "all" or (self._access_log == "errors" and status >= 400):
             logger.info(
                 "%s %s %d",
@@ -83,7 +81,14 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return str(value, "ascii")
-    return uuid4().hex
+    return os.urandom(16).hex()
+
+
+def fault_response() -> Response:
+    """What a caller is told of a bug of ours."""
+    return error_response(
+        SentimentError("The server has a fault; its log knows more, by the X-Request-ID.")
+    )
 
 
 def _log_bug(error: Exception, request_id: str) -> None:
@@ -113,5 +118,9 @@ def add_error_handlers(app: FastAPI) -> None:
             case _:
                 return error_response(RequestError(str(error.detail)))
 
+    async def fault(_: Request, __: Exception) -> Response:
+        return fault_response()  # the framework raises it again, and RequestMiddleware logs it
+
+    app.add_exception_handler(Exception, fault)
     app.add_exception_handler(SentimentError, ours)
     app.add_exception_handler(HTTPException, framework)
