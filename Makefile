@@ -30,7 +30,7 @@ format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff format --quiet
 
 generate: $(VENV)/dev ## Write again what is generated: init.sql, docs/settings.md
-	@$(BIN)/python -m sentiment_k8s.migrations > init.sql
+	@$(BIN)/python -m sentiment_k8s.migrations init.sql
 	@$(BIN)/python tools/generate.py
 
 lock: $(VENV)/dev ## Pin the newest versions of everything, with hashes

@@ -7,7 +7,7 @@ import os
 from typing import Literal, Self
 
 from .database import Database
-from .errors import DatabaseUnavailable, NotReady, SettingsError, StartError
+from .errors import DatabaseUnavailable, NotReady, SentimentError, SettingsError, StartError
 from .hub import find_model
 from .metrics import Metrics
 from .migrations import upgrade
@@ -132,7 +132,10 @@ class Service:
         while True:
             pause = PREPARE_EVERY_SECONDS if prepared else min(2 * pause, MOST_PAUSE_SECONDS)
             await asyncio.sleep(pause)
-            prepared = await self._prepare(database, dsn)
+            try:
+                prepared = await self._prepare(database, dsn)
+            except SentimentError as error:  # a migration failed: at start it would end us
+                logger.error("%s", error.message)
 
     async def _keep_running(self, embedded: EmbeddedPostgres) -> None:
         """Start the embedded PostgreSQL again when it was killed, at the same address."""
