@@ -1,6 +1,6 @@
 # Two commands matter: `make run` serves, `make test` tests. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types generate lock model bench clean
+.PHONY: help run test lint types format generate lock model bench clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,10 @@ lock: $(VENV)/dev ## Pin the newest versions of everything, with hashes
 
 model: ## Train, export and calibrate the bundled model (SST2=folder of GLUE files)
 	@training/make SST2=$(SST2)
+
+bench: $(VENV)/dev ## Measure the engine and the service (bench/README.md says how to read it)
+	@$(BIN)/python -m bench.engine
+	@$(BIN)/python -m bench.service
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,8 +3,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from .serving import RunningServer, running_server
+
+# A busy machine is no fault of the code: nothing here fails by the clock.
+settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("untimed")
 
 pytest_plugins = ["tests.model_fixtures", "tests.postgres_fixtures"]
 

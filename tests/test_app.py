@@ -1,6 +1,10 @@
 """A bug of ours is answered in the one error shape and logged without what it was about."""
 
 import logging
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +14,10 @@ from sentiment_k8s.logs import JsonFormatter
 from sentiment_k8s.schemas import ErrorBody
 from sentiment_k8s.service import Service
 from sentiment_k8s.settings import Settings
+
+from .serving import environment
+
+ROOT = Path(__file__).parent.parent
 
 
 class BrokenPipeline:
@@ -56,3 +64,29 @@ async def test_a_server_that_has_not_started_says_so() -> None:
         assert (await client.get("/predict?text=a")).status_code == 503
         assert (await client.get("/health/ready")).status_code == 503
         assert (await client.get("/health")).json()["ready"] is False
+
+
+def test_uvicorn_app_works_as_the_book_prints_it_and_logs_no_text(data_dir: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment({"SENTIMENT_DATA_DIR": str(data_dir)}),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "running on" in line:
+            break
+    answer = httpx.get(f"http://127.0.0.1:{port}/predict", params={"text": "private words"})
+    process.terminate()
+    rest = process.communicate(timeout=30)
+    assert answer.is_success, "".join(said)
+    assert "private" not in "".join([*said, *rest])

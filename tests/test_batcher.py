@@ -198,7 +198,7 @@ async def test_a_poison_item_hurts_only_itself() -> None:
     machine.release()
     assert await good == ["GOOD"]
     assert await fine == ["FINE"]
-    with pytest.raises(InferenceError, match="poison") as caught:
+    with pytest.raises(InferenceError) as caught:
         await poison
     assert isinstance(caught.value.__cause__, ValueError)
     assert await queue.submit(["later"]) == ["LATER"]
@@ -231,8 +231,9 @@ async def test_a_wrong_number_of_results_fails_the_item_and_not_the_batcher(
 ) -> None:
     answers = iter([answer, ["LATER"]])
     queue: Batcher[str, str] = Batcher(lambda batch: next(answers), len, budget=10)
-    with pytest.raises(InferenceError, match=f"{len(answer)} results for 1 items"):
+    with pytest.raises(InferenceError) as raised:
         await queue.submit(["one"])
+    assert str(raised.value.__cause__) == f"{len(answer)} results for 1 items"
     assert await queue.submit(["later"]) == ["LATER"]
     await queue.close()
 

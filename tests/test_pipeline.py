@@ -250,7 +250,7 @@ async def test_no_answer_is_given_when_its_row_cannot_be_kept(
     with pytest.raises(DatabaseUnavailable):
         await pipeline.classify(["good"])
     value = metrics.registry.get_sample_value
-    assert value("sentiment_predictions_total", {"label": "POSITIVE"}) is None
+    assert value("sentiment_predictions_total", {"label": "POSITIVE"}) == 0
     assert len(await pipeline.classify(["good"])) == 1
 
 
@@ -272,7 +272,7 @@ async def test_a_text_that_breaks_the_model_hurts_only_its_own_caller(
 
 
 async def test_a_failure_says_which_of_several_texts_it_was(pipeline: Pipeline) -> None:
-    with pytest.raises(InferenceError, match="The model failed on text 3: "):
+    with pytest.raises(InferenceError, match="The model failed on text 3;"):
         await pipeline.classify(["good", "bad", "poison"])
 
 
@@ -282,8 +282,9 @@ async def test_logits_that_are_no_numbers_are_an_error_and_no_answer(
 ) -> None:
     folder = write_tiny_model(tmp_path, weights={"bad": (value, 0), "good": (0, 1)})
     pipeline = make_pipeline(Model(find_model(str(folder)), threads=1))
-    with pytest.raises(InferenceError, match="not finite"):
+    with pytest.raises(InferenceError) as raised:
         await pipeline.classify(["bad"])
+    assert "not finite" in str(raised.value.__cause__)
     assert [row.prediction for row in await pipeline.classify(["good"])] == ["POSITIVE"]
     assert [row.text for row in store.rows] == ["good"]
 

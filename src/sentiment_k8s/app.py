@@ -34,6 +34,7 @@ def create_app(service: Service) -> ASGIApp:
         description="Classifies texts on CPU; every answer is a durable row.",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # the redirect would repeat the text
     )
     add_error_handlers(api)
     every_text = predict.router(service)

@@ -6,6 +6,7 @@ text hurts only itself. An item whose waiter has gone (deadline, hung-up client)
 """
 
 import asyncio
+import logging
 import math
 from bisect import bisect_left, insort
 from collections import deque
@@ -14,6 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from .errors import InferenceError
+from .logs import whereabouts
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -159,7 +163,8 @@ class Batcher(Generic[Item, Result]):
                 await self._run_batch([entry])
             except Exception as cause:
                 which = f"text {entry.index + 1}" if len(entry.group.results) > 1 else "the text"
-                failure = InferenceError(f"The model failed on {which}: {cause}")
+                logger.error("A batch of one failed: %s", whereabouts(cause))
+                failure = InferenceError(f"The model failed on {which}; the log says why.")
                 failure.__cause__ = cause
                 entry.group.fail(failure)
 

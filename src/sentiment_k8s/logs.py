@@ -3,11 +3,17 @@
 import json
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import TextIO
 
 # What the standard library puts on every record; whatever else is there came by `extra`.
 STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+def whereabouts(error: BaseException) -> str:
+    """An error's type and where it happened; not its message, which may hold a text."""
+    return f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -41,3 +47,5 @@ def set_up_logging(level: str, stream: TextIO = sys.stderr) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for chatty in ("httpx", "httpcore", "uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # Its lines hold query strings, so people's words; ours come from `api/middleware.py`.
+    logging.getLogger("uvicorn.access").disabled = True

@@ -14,6 +14,7 @@ from .metrics import Metrics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_ROWS_IN_A_COMMIT = 1024
+MOST_CHARACTERS_IN_A_COMMIT = 4 * 1024 * 1024  # of text: huge rows must not delay each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +127,12 @@ class Recorder:
     def _take(self) -> list[tuple[Sequence[PredictionRow], asyncio.Future[None]]]:
         # Whoever has gone (deadline, hung-up client) was given no answer, so needs no row.
         self._waiting = [waiter for waiter in self._waiting if not waiter[1].done()]
-        size = taken = 0
+        size = characters = taken = 0
         for rows, _ in self._waiting:
             size += len(rows)
-            if taken and size > MOST_ROWS_IN_A_COMMIT:
+            characters += sum(len(row.text) for row in rows)
+            full = size > MOST_ROWS_IN_A_COMMIT or characters > MOST_CHARACTERS_IN_A_COMMIT
+            if taken and full:
                 break
             taken += 1
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]

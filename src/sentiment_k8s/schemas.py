@@ -8,7 +8,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from .errors import InputError, RequestError
 from .records import PredictionRow, iso
@@ -29,7 +37,11 @@ class PredictOptions(_Request):
     ] = True
     subject: Annotated[
         str | None,
-        Field(max_length=256, description="Opaque id of the person, kept for later erasure."),
+        Field(
+            max_length=256,
+            pattern=r"^[^\x00]*$",  # as in a text: see docs/decisions/0003-nul.md
+            description="Opaque id of the person, kept for later erasure.",
+        ),
     ] = None
 
 
@@ -38,6 +50,9 @@ class PredictQuery(PredictOptions):
 
 
 class PredictRequest(PredictOptions):
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["texts"]}]}
+    )
     text: Annotated[str | None, Field(description="One text.", examples=["I love AI!"])] = None
     texts: Annotated[list[str] | None, Field(description="Several texts.")] = None
 
@@ -48,12 +63,16 @@ class PredictRequest(PredictOptions):
         return self
 
 
+# A plus sign that was not encoded arrives as a blank, and a time's offset has one.
+Moment = Annotated[AwareDatetime, BeforeValidator(lambda text: text.replace(" ", "+"))]
+
+
 class PredictionsQuery(_Request):
     limit: Annotated[int, Field(ge=1, le=500, description="Rows a page.")] = 50
     cursor: Annotated[str | None, Field(description="`next` of the page before.")] = None
     label: Annotated[str | None, Field(description="Only rows with this prediction.")] = None
-    since: Annotated[AwareDatetime | None, Field(description="Not before this time.")] = None
-    until: Annotated[AwareDatetime | None, Field(description="Before this time.")] = None
+    since: Annotated[Moment | None, Field(description="Not before this time.")] = None
+    until: Annotated[Moment | None, Field(description="Before this time.")] = None
 
 
 class StatsQuery(_Request):

@@ -4,11 +4,14 @@ import asyncio
 import importlib.util
 import logging
 import os
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal, Self
 
 from .database import Database
-from .errors import DatabaseUnavailable, NotReady, SentimentError, SettingsError, StartError
+from .errors import DatabaseUnavailable, NotReady, SettingsError, StartError
 from .hub import find_model
+from .logs import whereabouts
 from .metrics import Metrics
 from .migrations import upgrade
 from .model import Model
@@ -23,7 +26,7 @@ logger = logging.getLogger(__name__)
 RecordMode = Literal["postgresql", "embedded", "off"]
 PREPARE_EVERY_SECONDS = 6 * 3600.0  # partitions are made weeks ahead
 WATCH_EVERY_SECONDS = 0.5
-MOST_PAUSE_SECONDS = 5.0  # between attempts while PostgreSQL is away
+RETRY_SECONDS = 1.0  # while PostgreSQL is away
 
 
 class Service:
@@ -61,15 +64,14 @@ class Service:
         """Load and warm the model and open the log. Does nothing when already started."""
         if self._pipeline is not None:
             return
-        model_loaded = asyncio.create_task(asyncio.to_thread(load_model, self.settings))
+        # At once, also while PostgreSQL is started below, which blocks this thread.
+        model_loaded = asyncio.get_running_loop().run_in_executor(None, load_model, self.settings)
         if dsn := self._database_url():
             self.database = Database(dsn, write_seconds=self.settings.commit_timeout_seconds)
-            prepared = await self._prepare(self.database, dsn)
-            keep = self._keep_prepared(self.database, dsn, prepared=prepared)
-            self._keepers.append(asyncio.create_task(keep, name="schema keeper"))
+            prepare = partial(self._prepare, self.database, dsn)
+            self._keep("the schema", prepare, after=await prepare())
         if self._embedded is not None:
-            keep = self._keep_running(self._embedded)
-            self._keepers.append(asyncio.create_task(keep, name="PostgreSQL keeper"))
+            self._keep("PostgreSQL", partial(self._revive, self._embedded))
         model = await model_loaded
         self._pipeline = Pipeline(
             model,
@@ -101,7 +103,11 @@ class Service:
             await asyncio.to_thread(self._embedded.stop)
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -116,7 +122,28 @@ class Service:
             return self.settings.database_url.get_secret_value()
         return None
 
-    async def _prepare(self, database: Database, dsn: str) -> bool:
+    def _keep(self, what: str, work: Callable[[], Awaitable[float]], *, after: float = 0.0) -> None:
+        """Do some work again and again while the server runs, whatever goes wrong in it.
+
+        Args:
+            what: is kept, for the log.
+            work: answers after how many seconds to do it again.
+            after: seconds before the first time.
+        """
+
+        async def keep() -> None:
+            pause = after
+            while True:
+                await asyncio.sleep(pause)
+                try:
+                    pause = await work()
+                except Exception as error:
+                    logger.error("Looking after %s failed: %s", what, whereabouts(error))
+                    pause = RETRY_SECONDS
+
+        self._keepers.append(asyncio.create_task(keep(), name=f"keeper of {what}"))
+
+    async def _prepare(self, database: Database, dsn: str) -> float:
         """Bring the schema to head and make the coming weeks' partitions, if PostgreSQL is there:
         a server that cannot write answers 503, which tells more than no server."""
         try:
@@ -124,30 +151,24 @@ class Service:
             await database.ensure_partitions()
         except DatabaseUnavailable as error:
             logger.warning("The log is not ready: %s", error.message)
-            return False
-        return True
+            return RETRY_SECONDS
+        return PREPARE_EVERY_SECONDS
 
-    async def _keep_prepared(self, database: Database, dsn: str, *, prepared: bool) -> None:
-        pause = 0.1
-        while True:
-            pause = PREPARE_EVERY_SECONDS if prepared else min(2 * pause, MOST_PAUSE_SECONDS)
-            await asyncio.sleep(pause)
-            try:
-                prepared = await self._prepare(database, dsn)
-            except SentimentError as error:  # a migration failed: at start it would end us
-                logger.error("%s", error.message)
+    async def _revive(self, embedded: EmbeddedPostgres) -> float:
+        """Start the embedded PostgreSQL again when it has ended, at the same address.
 
-    async def _keep_running(self, embedded: EmbeddedPostgres) -> None:
-        """Start the embedded PostgreSQL again when it was killed, at the same address."""
-        while True:
-            await asyncio.sleep(WATCH_EVERY_SECONDS)
-            if embedded.running:
-                continue
-            logger.warning("The embedded PostgreSQL has ended; starting it again.")
-            try:
-                embedded.start()  # a tenth of a second, and only in the main thread
-            except StartError as error:
-                logger.error("%s", error.message)
+        It blocks the event loop, since only the main thread may start it; meanwhile no answer could
+        be given anyway.
+        """
+        if embedded.running:
+            return WATCH_EVERY_SECONDS
+        logger.warning("The embedded PostgreSQL has ended; starting it again.")
+        try:
+            embedded.start()
+        except StartError as error:
+            logger.error("%s", error.message)
+            return RETRY_SECONDS
+        return WATCH_EVERY_SECONDS
 
     def _declare_gauges(self, pipeline: Pipeline) -> None:
         gauge = self.metrics.gauge
@@ -156,6 +177,7 @@ class Service:
             "Tokens admitted and not answered yet.",
             lambda: pipeline.admission.in_flight,
         )
+        gauge("sentiment_texts_waiting", "Texts that wait for the model.", lambda: pipeline.waiting)
         gauge("sentiment_ready", "1 while /health/ready says yes.", lambda: self.ready)
         gauge(
             "sentiment_recording",

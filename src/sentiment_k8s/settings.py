@@ -62,8 +62,8 @@ class Settings(BaseModel):
     )
     read: Literal["token", "open"] = Field(
         "token",
-        description="Who may read the log: `token` asks for the read token (without one, only a "
-        "server on a loopback address is open); `open` is for anyone who reaches the server.",
+        description="Who may read the log: `token` asks for the read token (without one, only "
+        "this machine may, and only where --host is a loopback address); `open` is for everyone.",
     )
     read_token: SecretStr | None = Field(
         None, description="Bearer token for `/predictions` and `/stats`."
@@ -117,13 +117,16 @@ class Settings(BaseModel):
 
     @property
     def on_loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        """Whether the address to listen on is one that only this machine can reach."""
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host is this machine to itself."""
+    try:
+        return host == "localhost" or ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def environment_name(field: str) -> str:

@@ -9,9 +9,11 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from .errors import ModelError
 
-# A prefix of this many characters a token is tokenised first: a megabyte of text costs what 512
-# tokens cost. English has 4 to 5.
+# A prefix of this many characters a token is tokenised first, so that a megabyte of text costs what
+# 512 tokens cost; English has 4 to 5. Where that gives too few tokens (runs of blanks, endless
+# words) the longer prefix is taken; a text is never looked at beyond it, and counts as truncated.
 CHARACTERS_A_TOKEN = 16
+MOST_CHARACTERS_A_TOKEN = 64
 # WordPiece gives up on a word of more characters and calls it unknown; cut shorter, it has pieces.
 LONGEST_WORD = 100
 
@@ -55,17 +57,15 @@ class Tokenizer:
         return [
             self._tokens(encoding)
             if len(text) <= window or self._settled(encoding)
-            else self._tokens(self._encode_long(text, window))
+            else self._encode_thin(text)
             for text, encoding in zip(texts, encodings, strict=True)
         ]
 
-    def _encode_long(self, text: str, window: int) -> Encoding:
-        """Widen the prefix until it has all the tokens that count."""
-        while True:
-            window *= 8
-            [encoding] = self._tokenizer.encode_batch_fast([text[:window]])
-            if len(text) <= window or self._settled(encoding):
-                return encoding
+    def _encode_thin(self, text: str) -> Tokens:
+        """A long text with few tokens in its first characters."""
+        most = self.max_tokens * MOST_CHARACTERS_A_TOKEN
+        [encoding] = self._tokenizer.encode_batch_fast([text[:most]])
+        return self._tokens(encoding, cut=len(text) > most)
 
     def _settled(self, encoding: Encoding) -> bool:
         """Whether a cut of the text cannot have changed the tokens kept: at least as many again,
@@ -75,5 +75,5 @@ class Tokenizer:
         return full * self.max_tokens > 2 * LONGEST_WORD
 
     @staticmethod
-    def _tokens(encoding: Encoding) -> Tokens:
-        return Tokens(encoding.ids, encoding.type_ids, bool(encoding.overflowing))
+    def _tokens(encoding: Encoding, *, cut: bool = False) -> Tokens:
+        return Tokens(encoding.ids, encoding.type_ids, cut or bool(encoding.overflowing))

@@ -118,6 +118,10 @@ def test_nul_is_refused_because_the_log_cannot_store_it(client: httpx.Client) ->
     assert "NUL" in refused(client.get("/predict?text=a%00b"), 400)
 
 
+def test_nul_in_a_subject_is_refused_before_it_reaches_the_log(client: httpx.Client) -> None:
+    assert "subject" in refused(client.post("/predict", json={"text": "a", "subject": "\0"}), 400)
+
+
 def test_half_a_surrogate_pair_is_refused(client: httpx.Client) -> None:
     refused(client.post("/predict", content=rb'{"text": "a\ud800b"}'), 400)
 
@@ -182,6 +186,7 @@ def test_an_unknown_route_and_a_wrong_method_have_the_one_error_shape(
     client: httpx.Client,
 ) -> None:
     refused(client.get("/nowhere"), 404)
+    refused(client.get("/predict/", params={"text": "not redirected"}), 404)
     assert "DELETE" in refused(client.delete("/predict"), 405)
     assert client.delete("/predict").headers["X-Request-ID"]
 

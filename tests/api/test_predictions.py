@@ -59,6 +59,10 @@ def test_an_unknown_id_is_404_and_a_broken_one_400(client: httpx.Client) -> None
     assert client.get("/predictions/not-a-uuid").status_code == 400
 
 
+def test_the_plus_of_a_time_need_not_be_encoded(client: httpx.Client) -> None:
+    assert client.get("/predictions?since=2026-01-01T00:00:00+01:00").is_success
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -101,6 +105,23 @@ def test_the_log_is_closed_beyond_loopback_without_a_token(data_dir: Path) -> No
 def test_the_log_can_be_opened_to_everyone(data_dir: Path) -> None:
     with running_server(data_dir, "--host", "0.0.0.0", "--read", "open") as server:
         assert httpx.get(f"http://127.0.0.1:{server.port}/predictions").is_success
+
+
+def test_the_scheme_of_the_token_is_read_in_any_case(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_READ_TOKEN="t0ken") as server:
+        bearer = {"Authorization": "bearer t0ken"}
+        assert httpx.get(f"{server.url}/predictions", headers=bearer).is_success
+
+
+@pytest.mark.parametrize("host", ["LOCALHOST:80", "[::1]", "127.0.0.1", "localhost"])
+def test_every_name_of_this_machine_may_read_the_log(server: RunningServer, host: str) -> None:
+    assert httpx.get(f"{server.url}/predictions", headers={"Host": host}).is_success
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+def test_a_proxy_on_this_machine_does_not_open_the_log(server: RunningServer, header: str) -> None:
+    forwarded = {header: "for=203.0.113.9"}
+    assert httpx.get(f"{server.url}/predictions", headers=forwarded).status_code == 403
 
 
 def test_a_page_of_another_site_cannot_read_the_log(server: RunningServer) -> None:

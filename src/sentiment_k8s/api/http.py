@@ -1,8 +1,8 @@
 """What every route shares: bounded reading, strict parameters, JSON answers, one error shape."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -31,7 +31,7 @@ class LeanRoute(APIRoute):
 
 
 class BodyReader:
-    """Reads request bodies, bounded in size, in time, and over all connections together.
+    """Holds request bodies, bounded in size, in time, and over all connections together.
 
     Args:
         most_bytes: of one body.
@@ -43,8 +43,9 @@ class BodyReader:
         self._seconds = seconds
         self._held = 0
 
-    async def read(self, request: Request) -> bytes:
-        """The whole body.
+    @asynccontextmanager
+    async def reading(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body; it counts as held until the block is left.
 
         Raises:
             TooLarge, BodyTimeout, Overloaded: it is not read to its end.
@@ -53,6 +54,13 @@ class BodyReader:
         if declared.isdigit() and int(declared) > self._most_bytes:
             raise self._too_large()
         chunks = bytearray()
+        try:
+            await self._read(request, chunks)
+            yield bytes(chunks)
+        finally:
+            self._held -= len(chunks)
+
+    async def _read(self, request: Request, chunks: bytearray) -> None:
         try:
             async with asyncio.timeout(self._seconds):
                 async for chunk in request.stream():
@@ -66,11 +74,8 @@ class BodyReader:
                         )
         except TimeoutError:
             raise BodyTimeout(
-                f"The body did not arrive within {self._seconds:g} seconds."
+                f"The body did not arrive within {self._seconds:g} seconds: send it faster."
             ) from None
-        finally:
-            self._held -= len(chunks)
-        return bytes(chunks)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"The body is larger than {self._most_bytes} bytes: send less at once.")

@@ -72,10 +72,11 @@ def router(service: Service) -> APIRouter:
         openapi_extra=documented_body(PredictRequest),
     )
     async def predict_body(request: Request) -> Response:
-        body = parse_json(PredictRequest, await bodies.read(request))
-        if body.texts is not None:
-            return json_response({"predictions": await classify(request, body.texts, body)})
-        [one] = await classify(request, [body.text or ""], body)
-        return json_response(one)
+        async with bodies.reading(request) as content:
+            body = parse_json(PredictRequest, content)
+            if body.texts is not None:
+                return json_response({"predictions": await classify(request, body.texts, body)})
+            [one] = await classify(request, [body.text or ""], body)
+            return json_response(one)
 
     return routes

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from hmac import compare_digest
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -19,7 +20,7 @@ from ..schemas import (
     parse_strings,
 )
 from ..service import Service
-from ..settings import Settings
+from ..settings import Settings, is_loopback
 from .http import (
     LeanRoute,
     documented_errors,
@@ -27,8 +28,6 @@ from .http import (
     json_response,
     query_parameters,
 )
-
-LOCAL_HOSTS = {"localhost", "127.0.0.1", "[::1]"}
 
 
 def router(service: Service) -> APIRouter:
@@ -123,16 +122,27 @@ def authorise(request: Request, settings: Settings) -> None:
     if settings.read == "open":
         return
     if settings.read_token is not None:
-        token = settings.read_token.get_secret_value().encode()
-        sent = request.headers.get("authorization", "").encode()
-        if not compare_digest(sent, b"Bearer " + token):
+        token = settings.read_token.get_secret_value()
+        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+        # Starlette reads headers as Latin-1, whatever the client meant.
+        if scheme.lower() != "bearer" or not compare_digest(sent.encode("latin-1"), token.encode()):
             raise Unauthorized("Reading the log needs the header Authorization: Bearer <token>.")
-        return
-    # A page of another site can reach a loopback address by a name of its own (DNS rebinding):
-    # its requests carry that name.
-    name = request.headers.get("host", "").rpartition(":")[0] or request.headers.get("host", "")
-    if not settings.on_loopback or name not in LOCAL_HOSTS:
+    elif not (settings.on_loopback and asked_on_this_machine(request)):
         raise Forbidden(
             "The log is closed here: set SENTIMENT_READ_TOKEN and send it as a bearer token, "
             "or SENTIMENT_READ=open."
         )
+
+
+def asked_on_this_machine(request: Request) -> bool:
+    """Whether a request came to a loopback address, by its name, and through no proxy.
+
+    The socket's own address counts, since `uvicorn --host` does not ask our settings. So does the
+    name: a page of another site can reach a loopback address by a name of its own (DNS rebinding),
+    and its requests carry that name.
+    """
+    if "x-forwarded-for" in request.headers or "forwarded" in request.headers:
+        return False
+    server = request.scope.get("server")
+    name = urlsplit("//" + request.headers.get("host", "")).hostname
+    return server is not None and is_loopback(server[0]) and is_loopback(name)
