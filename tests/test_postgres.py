@@ -2,11 +2,13 @@ import os
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -132,6 +134,23 @@ async def test_a_server_that_was_killed_starts_again_at_the_same_address(
     wait_for_end(postgres.pid)
     assert postgres.start() == address
     await execute(address, "SELECT 1")
+
+
+@linux
+def test_a_server_whose_port_was_taken_after_its_death_does_not_move(
+    postgres: EmbeddedPostgres,
+) -> None:
+    address = postgres.start()
+    assert postgres.pid
+    os.kill(postgres.pid, signal.SIGKILL)
+    wait_for_end(postgres.pid)
+    port = urlsplit(address).port
+    with (
+        socket.create_server(("127.0.0.1", port or 0)),
+        pytest.raises(StartError, match=f"another program has taken its port {port}"),
+    ):
+        postgres.start()
+    assert postgres.start() == address
 
 
 @linux

@@ -98,19 +98,21 @@ class EmbeddedPostgres:
         self._lock_path = self.folder.with_suffix(".lock")
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = 0
+        self._port = 0  # until an address is given away
 
     def start(self) -> str:
         """Start the server, on a new data folder if there is none, and wait until it is ready.
 
-        Called again, it starts a server that has died since, at the same address.
+        Called again, it starts a server that has died since, at the same address or not at all:
+        whoever uses the address keeps it.
 
         Returns:
             The address with user, password and database, as `DATABASE_URL` would have it.
 
         Raises:
             SettingsError: the folder cannot be used, or the package is not installed.
-            StartError: PostgreSQL itself would not start; the message says what it said.
+            StartError: PostgreSQL itself would not start, and the message says what it said; or
+                another program has taken its port meanwhile.
         """
         if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
             raise RuntimeError("PostgreSQL must be started from the main thread.")
@@ -198,15 +200,16 @@ class EmbeddedPostgres:
         crash the last of the old server's processes need a moment to end."""
         give_up = time.monotonic() + STOP_SECONDS
         while True:
-            self._port = _free_port(self._port)
+            port = _free_port(self._port)
             said_before = _rotate(self.log)
             self._process = _spawn(
-                [*command, "-p", str(self._port), "-D", seen_from_inside(self.folder, account)],
+                [*command, "-p", str(port), "-D", seen_from_inside(self.folder, account)],
                 self.folder,
                 account,
                 self.log,
             )
             if _wait_until_ready(self._process, self.folder):
+                self._port = port
                 return
             reason = reason_in(self.log.read_bytes()[said_before:].decode(errors="replace"))
             passing = "TCP/IP socket" in reason or "shared memory block" in reason
@@ -304,13 +307,16 @@ def _rotate(log: Path) -> int:
 
 
 def _free_port(wanted: int) -> int:
-    """A free port on the loopback address, `wanted` if that is one."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise StartError("There is no free port on 127.0.0.1.")
+    """A free port on the loopback address: `wanted`, or any if it is 0."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError as error:
+            if not wanted:
+                raise StartError("There is no free port on 127.0.0.1.") from error
+            raise StartError(
+                f"PostgreSQL cannot start again: another program has taken its port {wanted} on "
+                "127.0.0.1. Stop that one, or start sentiment anew."
+            ) from error
+        return int(probe.getsockname()[1])
