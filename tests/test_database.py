@@ -1,6 +1,7 @@
 import asyncio
 import base64
 import json
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -13,13 +14,26 @@ import asyncpg
 import pytest
 
 from sentiment_k8s.connections import place_of
-from sentiment_k8s.database import BY_ID_AND_TIME, COUNT, Database, page_query, time_in
-from sentiment_k8s.errors import DatabaseUnavailable, RequestError, RowsRefused, SettingsError
+from sentiment_k8s.database import (
+    BY_ID_AND_TIME,
+    COUNT,
+    PAGE_BYTES,
+    Database,
+    page_query,
+    time_in,
+)
+from sentiment_k8s.errors import (
+    DatabaseUnavailable,
+    Overloaded,
+    RequestError,
+    RowsRefused,
+    SettingsError,
+)
 from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
 from sentiment_k8s.records import EPOCH, Identities, PredictionRow, iso
 
-from .postgres_fixtures import execute
+from .postgres_fixtures import execute, fetch
 
 identities = Identities()
 
@@ -161,6 +175,27 @@ class TestInsert:
             await database.insert([row])
         assert set(raised.value.refused) == {row.id}
 
+    async def test_one_bad_row_among_many_is_found_by_halves(
+        self, database: Database, database_dsn: str
+    ) -> None:
+        await execute(
+            database_dsn,
+            "ALTER TABLE predictions ADD CHECK (text <> 'bad')",
+            "CREATE SEQUENCE attempts",  # it counts those that were rolled back, too
+            "CREATE FUNCTION count_attempt() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN PERFORM nextval('attempts'); RETURN NULL; END $$",
+            "CREATE TRIGGER count_attempt BEFORE INSERT ON predictions"
+            " FOR EACH STATEMENT EXECUTE FUNCTION count_attempt()",
+        )
+        rows = [make_row(str(number)) for number in range(63)]
+        bad = make_row("bad")
+        with pytest.raises(RowsRefused) as raised:
+            await database.insert([*rows[:40], bad, *rows[40:]])
+        assert set(raised.value.refused) == {bad.id}
+        (attempts,) = await fetch(database_dsn, "SELECT last_value FROM attempts")
+        assert attempts["last_value"] == 1 + 2 * 6
+        assert await texts(database) == [str(number) for number in reversed(range(63))]
+
     async def test_a_row_of_any_time_has_a_place(self, database: Database) -> None:
         times = [datetime(1971, 2, 3, tzinfo=UTC), datetime(2999, 2, 3, tzinfo=UTC)]
         rows = [at(make_row(str(time.year)), time) for time in times]
@@ -190,6 +225,29 @@ class TestPages:
     async def test_a_full_last_page_has_no_next_one(self, database: Database) -> None:
         await database.insert([make_row(), make_row()])
         assert (await database.predictions(limit=2))[1] is None
+
+    async def test_a_page_of_long_texts_ends_early_and_the_next_goes_on(
+        self, database: Database
+    ) -> None:
+        most = 3 * PAGE_BYTES // 8
+        await database.insert([make_row(str(n) + "ä" * (most // 2)) for n in range(7)])
+        pages, cursor = [], None
+        while True:
+            rows, cursor = await database.predictions(limit=500, cursor=cursor)
+            pages.append([row["text"][0] for row in rows])
+            if cursor is None:
+                break
+        assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
+
+    async def test_a_text_longer_than_a_page_is_a_page(self, database: Database) -> None:
+        await database.insert([make_row("old"), make_row("x" * (PAGE_BYTES + 1)), make_row("new")])
+        lengths, cursor = [], None
+        while True:
+            rows, cursor = await database.predictions(cursor=cursor)
+            lengths.append([len(row["text"]) for row in rows])
+            if cursor is None:
+                break
+        assert lengths == [[3, PAGE_BYTES + 1], [3]]
 
     async def test_rows_are_filtered_by_label_and_time(self, database: Database) -> None:
         noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
@@ -317,7 +375,7 @@ class TestPlans:
         query, arguments = page_query(50, None, "RARE", None, None)
         found = await plan(database_dsn, query, *arguments)
         assert "prediction_created_at_id_idx" in found
-        assert "Filter" not in found
+        assert "Filter: (prediction" not in found
 
     async def test_counts_come_from_the_index_alone(self, database_dsn: str) -> None:
         now = datetime.now(UTC)
@@ -328,29 +386,84 @@ class TestPlans:
 
 
 class TestWhileAway:
-    async def test_it_says_so_and_comes_back_by_itself(self, postgres: EmbeddedPostgres) -> None:
+    async def test_it_says_so_and_comes_back_by_itself(
+        self, postgres: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "sentiment_k8s.database")
         address = postgres.start()
         await upgrade(address)
         database = Database(address)
         assert not database.available
         await database.insert([make_row("before")])
         assert database.available
+        assert not caplog.messages
         postgres.stop()
         for call in (
+            database.insert([make_row("lost")]),
             database.insert([make_row("lost")]),
             database.predictions(),
             database.prediction(make_row().id),
             database.stats(EPOCH, EPOCH + timedelta(days=1), 1),
-            database.ping(),
             database.ensure_partitions(),
         ):
-            with pytest.raises(DatabaseUnavailable, match=f"at {place_of(address)} is not"):
+            with pytest.raises(DatabaseUnavailable, match=r"is not available: .* Retry later"):
                 await call
         assert not database.available
+        place = place_of(address)
+        assert [message.split(" at ")[0] for message in caplog.messages] == [
+            "Rows cannot be written: PostgreSQL",
+            "Rows cannot be read: PostgreSQL",
+        ]
+        assert all(f"at {place} is not" in message for message in caplog.messages)
+        caplog.clear()
         assert postgres.start() == address
         await database.insert([make_row("after")])
         assert database.available
         assert await texts(database) == ["after", "before"]
+        assert caplog.messages == [
+            f"Rows can be written again: {place} is back.",
+            f"Rows can be read again: {place} is back.",
+        ]
+        await database.close()
+
+    async def test_callers_are_told_no_place(self, unused_tcp_port: int) -> None:
+        database = Database(f"postgresql://user:hush@127.0.0.1:{unused_tcp_port}/ai_db")
+        for call in (database.insert([make_row()]), database.predictions()):
+            with pytest.raises(DatabaseUnavailable) as raised:
+                await call
+            for name in ("user", "hush", "127.0.0.1", str(unused_tcp_port), "ai_db"):
+                assert name not in raised.value.message
+
+    async def test_a_row_that_could_be_written_makes_it_available(self, database: Database) -> None:
+        await database.ensure_partitions()
+        assert database.available
+
+    async def test_readers_have_no_say_in_whether_it_is_available(self, database_dsn: str) -> None:
+        database = Database(database_dsn, read_seconds=0.2)
+        await database.predictions()
+        assert not database.available
+        await database.insert([make_row()])
+        other = await asyncpg.connect(database_dsn)
+        async with other.transaction():
+            await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(DatabaseUnavailable):
+                await database.stats(EPOCH, EPOCH + timedelta(days=1), 1)
+        assert database.available
+        await other.close()
+        await database.close()
+
+    async def test_one_reader_too_many_is_told_to_come_again(self, database_dsn: str) -> None:
+        database = Database(database_dsn, connect_seconds=0.2)
+        other = await asyncpg.connect(database_dsn)
+        async with other.transaction():
+            await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
+            readers = [asyncio.create_task(database.predictions()) for _ in range(2)]
+            await wait_until_blocked(other, 2)
+            with pytest.raises(Overloaded, match="busy") as raised:
+                await database.predictions()
+        assert (raised.value.status, raised.value.retry_after) == (429, 1)
+        await asyncio.gather(*readers)
+        await other.close()
         await database.close()
 
     async def test_a_connection_that_died_unseen_costs_no_answer(
@@ -423,14 +536,15 @@ class TestWhileAway:
             port = silent.getsockname()[1]
             database = Database(f"postgresql://user@127.0.0.1:{port}/ai_db", connect_seconds=0.2)
             with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
-                await database.ping()
+                await database.insert([make_row()])
 
     async def test_a_standby_is_not_available_for_rows(self, database_dsn: str) -> None:
         database = Database(f"{database_dsn}?default_transaction_read_only=on")
         with pytest.raises(DatabaseUnavailable, match="read-only"):
             await database.insert([make_row()])
         with pytest.raises(DatabaseUnavailable, match="read-only"):
-            await database.ping()
+            await database.ensure_partitions()
+        assert not database.available
         await database.close()
 
     async def test_too_many_clients_elsewhere_pass(self, postgres: EmbeddedPostgres) -> None:
@@ -438,7 +552,7 @@ class TestWhileAway:
         await upgrade(address)
         others = await as_many_connections_as_possible(address)
         database = Database(address)
-        with pytest.raises(DatabaseUnavailable, match=r"remaining connection slots|too many"):
+        with pytest.raises(DatabaseUnavailable, match="out of connections"):
             await database.insert([make_row()])
         for other in others:
             await other.close()
@@ -447,24 +561,44 @@ class TestWhileAway:
 
     async def test_without_our_tables_it_says_what_to_run(self, empty_dsn: str) -> None:
         database = Database(empty_dsn)
-        for call in (database.ping(), database.insert([make_row()]), database.ensure_partitions()):
+        for call in (database.insert([make_row()]), database.ensure_partitions()):
             with pytest.raises(DatabaseUnavailable, match="run `sentiment db upgrade`"):
                 await call
         await database.close()
 
-    async def test_a_wrong_password_is_told_without_it(self, database_dsn: str) -> None:
+    async def test_missing_tables_are_noticed_until_they_are_there(self, empty_dsn: str) -> None:
+        database = Database(empty_dsn)
+        assert not database.lacks_tables.is_set()
+        with suppress(DatabaseUnavailable):
+            await database.insert([make_row()])
+        assert database.lacks_tables.is_set()
+        with suppress(DatabaseUnavailable):
+            await database.ensure_partitions()
+        assert database.lacks_tables.is_set()
+        await upgrade(empty_dsn)
+        await database.ensure_partitions()
+        assert not database.lacks_tables.is_set()
+        await database.close()
+
+    async def test_a_wrong_password_is_told_without_it(
+        self, database_dsn: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
         database = Database(f"postgresql://user:secret@{place_of(database_dsn)}")
-        with pytest.raises(DatabaseUnavailable, match="password authentication failed") as raised:
-            await database.ping()
-        assert "secret" not in str(raised.value)
+        with pytest.raises(DatabaseUnavailable, match="refuses our user or password"):
+            await database.insert([make_row()])
+        assert "password authentication failed" in caplog.text
+        assert "secret" not in caplog.text
 
     async def test_a_name_that_does_not_resolve_is_unavailable(self) -> None:
         with pytest.raises(DatabaseUnavailable):
-            await Database("postgresql://nowhere.invalid/ai_db").ping()
+            await Database("postgresql://nowhere.invalid/ai_db").insert([make_row()])
 
-    async def test_an_address_of_another_kind_is_a_setting_to_mend(self) -> None:
+    @pytest.mark.parametrize(
+        "dsn", ["mysql://127.0.0.1/ai_db", "postgresql://user:12/34@127.0.0.1/ai_db"]
+    )
+    def test_an_address_that_cannot_be_read_is_refused_at_once(self, dsn: str) -> None:
         with pytest.raises(SettingsError, match="DATABASE_URL is not a PostgreSQL address"):
-            await Database("mysql://127.0.0.1/ai_db").ping()
+            Database(dsn)
 
     async def test_a_bug_of_ours_is_raised_as_it_is(
         self, database: Database, database_dsn: str
@@ -480,7 +614,7 @@ class TestWhileAway:
         async with other.transaction():
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
             calls = [asyncio.create_task(database.insert([make_row()])) for _ in range(4)]
-            await wait_until_blocked(other, 2)
+            await wait_until_blocked(other, 1)
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)

@@ -10,7 +10,7 @@ import pytest
 
 from sentiment_k8s.database import time_in
 from sentiment_k8s.errors import DatabaseUnavailable, SettingsError, StartError
-from sentiment_k8s.migrations import HEAD, current, upgrade
+from sentiment_k8s.migrations import HEAD, LOCK, upgrade
 from sentiment_k8s.migrations.runner import init_sql, script_head
 from sentiment_k8s.postgres import EmbeddedPostgres
 
@@ -51,6 +51,13 @@ def schema(binaries: Path, dsn: str) -> str:
         for line in dump.stdout.splitlines()
         if not line.startswith(noise) and "pg_attver" not in line
     )
+
+
+async def current(dsn: str) -> str | None:
+    """The revision that a database is at, None if it has none."""
+    if not (await fetch(dsn, "SELECT to_regclass('alembic_version') AS name"))[0]["name"]:
+        return None
+    return str((await fetch(dsn, "SELECT version_num FROM alembic_version"))[0]["version_num"])
 
 
 def psql(binaries: Path, dsn: str, *arguments: str) -> None:
@@ -137,6 +144,38 @@ async def test_who_may_not_make_tables_is_told_so(empty_dsn: str) -> None:
 async def test_without_postgresql_the_error_says_where_it_looked(unused_tcp_port: int) -> None:
     with pytest.raises(DatabaseUnavailable, match=f"127.0.0.1:{unused_tcp_port}/ai_db"):
         await upgrade(f"postgresql://user:password@127.0.0.1:{unused_tcp_port}/ai_db")
+
+
+async def test_a_postgresql_that_goes_silent_after_it_was_reached_is_given_up(
+    database_dsn: str,
+) -> None:
+    other = await asyncpg.connect(database_dsn)
+    async with other.transaction():
+        await other.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
+            await upgrade(database_dsn, answer_seconds=0.2)
+    await other.close()
+
+
+async def test_it_says_that_it_waits_for_another_upgrade(
+    empty_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    other = await asyncpg.connect(empty_dsn)
+    await other.execute("SELECT pg_advisory_lock($1)", LOCK)
+    upgraded = asyncio.create_task(upgrade(empty_dsn))
+    while "Waiting for another upgrade" not in caplog.text:  # noqa: ASYNC110 - logs wake nobody
+        await asyncio.sleep(0.01)
+    assert not upgraded.done()
+    await other.close()
+    assert await upgraded is None
+    assert caplog.text.count("Waiting for another upgrade") == 1
+
+
+async def test_an_address_whose_password_has_no_clear_end_is_not_repeated() -> None:
+    with pytest.raises(SettingsError, match="percent-encode") as raised:
+        await upgrade("postgresql://user:12/hush@127.0.0.1:1/ai_db")
+    assert "hush" not in str(raised.value)
 
 
 async def test_an_address_of_another_kind_is_a_setting_to_mend() -> None:

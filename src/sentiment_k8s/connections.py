@@ -1,13 +1,14 @@
 """Connections to PostgreSQL, and what its errors mean for whoever waits for an answer."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from .errors import DatabaseUnavailable, SettingsError
+from .errors import DatabaseUnavailable, Overloaded, SettingsError
 
 Result = TypeVar("Result")
 Connection = asyncpg.Connection
@@ -28,24 +29,31 @@ UNFIT = (
 # What a call ends with when its connection is lost.
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
-# What PostgreSQL says, or does not say, when trying later is right.
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.ConnectionDoesNotExistError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.PostgresSystemError,
-    asyncpg.InternalServerError,
-    asyncpg.exceptions.TargetServerAttributeNotMatched,
-)
+# Where our tables are missing: nobody has made them yet, or they are gone.
+NO_TABLES = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError)
+
+# What PostgreSQL says, or does not say, when trying later is right, and what callers are told of
+# it: its own words name hosts, users and databases. The first that fits counts.
+AWAY = {
+    TimeoutError: "it does not answer in time",
+    asyncpg.QueryCanceledError: "it does not answer in time",
+    asyncpg.InvalidAuthorizationSpecificationError: "it refuses our user or password",
+    asyncpg.InvalidCatalogNameError: "it has no such database",
+    asyncpg.InsufficientPrivilegeError: "our user may not do this",
+    asyncpg.ReadOnlySQLTransactionError: "it is read-only",
+    asyncpg.exceptions.TargetServerAttributeNotMatched: "it is not the kind of server we asked for",
+    asyncpg.InsufficientResourcesError: "it is out of connections, memory or disk space",
+    asyncpg.TransactionRollbackError: "others are in the way",
+    asyncpg.ObjectNotInPrerequisiteStateError: "others are in the way",
+    asyncpg.OperatorInterventionError: "it is starting or stopping",
+    asyncpg.PostgresConnectionError: "it cannot be reached",
+    OSError: "it cannot be reached",
+    asyncpg.PostgresSystemError: "its machine has a fault",
+    asyncpg.InternalServerError: "it has a fault",
+}
+
+# A host or an IPv6 address in brackets, and a port.
+HOST = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(:[0-9]{0,5})?")
 
 
 class ConnectionLost(ConnectionError):
@@ -59,21 +67,29 @@ class Pool:
     round trips: we leave nothing behind in a session.
 
     Args:
+        purpose: what becomes of rows on them, for the log: "written" or "read".
         dsn: the database.
         size: connections, at most.
-        connect_seconds: time to get one, whether it is free or has to be made.
+        connect_seconds: time to wait for one that is free, and time to make one.
         statement_seconds: time for a statement.
         prepare: what else is done on each new connection.
+
+    Attributes:
+        reached: whether PostgreSQL could do what it was last asked; None before the first time.
     """
+
+    reached: bool | None = None
 
     def __init__(
         self,
+        purpose: str,
         dsn: str,
         size: int,
         connect_seconds: float,
         statement_seconds: float,
         prepare: Work[None] | None = None,
     ) -> None:
+        self.purpose = purpose
         self._dsn = dsn
         self._connect_seconds = connect_seconds
         self._statement_seconds = statement_seconds
@@ -86,10 +102,10 @@ class Pool:
 
         Raises:
             ConnectionLost: the connection went away; doing it again may work.
+            Overloaded: others use all connections.
             Exception: whatever asyncpg raised; `unavailable` knows what it means.
         """
-        async with asyncio.timeout(self._connect_seconds):
-            await self._free.acquire()
+        await self._wait_for_a_free_one()
         try:
             connection = self._still_open() or await self._connect()
             try:
@@ -107,6 +123,17 @@ class Pool:
         while self._idle:
             self._idle.pop().terminate()
 
+    async def _wait_for_a_free_one(self) -> None:
+        try:
+            # A timer costs more than taking a connection that is free.
+            async with asyncio.timeout(self._connect_seconds if self._free.locked() else None):
+                await self._free.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                "All connections to PostgreSQL are busy: retry in a second.",
+                retry_after=RETRY_AFTER_SECONDS,
+            ) from None
+
     def _still_open(self) -> Connection | None:
         while self._idle:
             connection = self._idle.pop()
@@ -122,8 +149,8 @@ class Pool:
                     command_timeout=self._statement_seconds + SILENCE_SECONDS,
                     server_settings={"application_name": "sentiment"},
                 )
-            except asyncpg.exceptions.ClientConfigurationError as error:
-                raise bad_address(error) from error
+            except ValueError as error:
+                raise bad_address(error) from None
             try:
                 await connection.execute(
                     f"SET statement_timeout = {round(self._statement_seconds * 1000)}"
@@ -147,34 +174,59 @@ class Pool:
             raise ConnectionLost(str(error)) from error
 
 
-def unavailable(error: BaseException, place: str) -> DatabaseUnavailable | None:
+def unavailable(error: BaseException, place: str | None = None) -> DatabaseUnavailable | None:
     """What to tell of an error if it means that PostgreSQL cannot serve now; None if it is a bug.
 
     Args:
         error: what asyncpg raised.
-        place: the database, for the message.
+        place: the database and with it PostgreSQL's own words, for the operator; without it the
+            message is fit for anybody.
     """
-    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedFunctionError):
-        message = f"The database at {place} lacks our tables: run `sentiment db upgrade`."
+    at_place = f" at {place}" if place else ""
+    if isinstance(error, NO_TABLES):
+        message = f"The database{at_place} lacks our tables: run `sentiment db upgrade`."
         return DatabaseUnavailable(message, retry_after=RETRY_AFTER_SECONDS)
-    if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
-        reason = "it does not answer in time"
-    elif isinstance(error, AWAY):
-        reason = str(error) or type(error).__name__
-    else:
+    reason = next((AWAY[kind] for kind in AWAY if isinstance(error, kind)), None)
+    if reason is None:
         return None
+    if place and str(error):
+        reason += f" ({error})"
     return DatabaseUnavailable(
-        f"PostgreSQL at {place} is not available: {reason}. Retry later.",
+        f"PostgreSQL{at_place} is not available: {reason}. Retry later.",
         retry_after=RETRY_AFTER_SECONDS,
     )
 
 
 def place_of(dsn: str) -> str:
-    """Host, port and database of an address, without user and password."""
-    parts = urlsplit(dsn)
-    return (parts.netloc.rpartition("@")[2] or "the default address") + parts.path
+    """Host, port and database of an address, without user and password.
+
+    Raises:
+        SettingsError: it is not clear where the password ends. Nothing of the address is repeated.
+    """
+    try:
+        parts = urlsplit(dsn)
+        if parts.query:
+            parse_qs(parts.query, strict_parsing=True)
+    except ValueError as error:
+        raise bad_address(error) from None
+    user, _, hosts = parts.netloc.rpartition("@")
+    clear = (
+        parts.scheme in ("postgresql", "postgres")
+        and not parts.fragment
+        and "@" not in user + parts.path + parts.query
+        and (not hosts or all(HOST.fullmatch(host) for host in hosts.split(",")))
+    )
+    if not clear:
+        raise bad_address()
+    return (hosts or "the default address") + parts.path
 
 
-def bad_address(error: Exception) -> SettingsError:
-    """What to tell of an address that asyncpg cannot read."""
-    return SettingsError(f"DATABASE_URL is not a PostgreSQL address: {error}.")
+def bad_address(error: ValueError | None = None) -> SettingsError:
+    """What to tell of an address that cannot be read, without repeating any of it."""
+    hint = "percent-encode / # ? @ in the password, and check the port"
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        hint = str(error)  # about a parameter: `place_of` has found the rest of it clear
+    return SettingsError(
+        "DATABASE_URL is not a PostgreSQL address (postgresql://user:password@host:5432/database): "
+        f"{hint}."
+    )

@@ -2,11 +2,13 @@
 
 Nothing is connected before it is needed, and every call finds its own way back after PostgreSQL
 was away: it raises `DatabaseUnavailable` while it is, within a second or so, and works again once
-it is not. Any other error of PostgreSQL's is a bug of ours and is raised as it is.
+it is not. What callers are told names no place; the log does, once when PostgreSQL goes away and
+once when it is back. Any other error of PostgreSQL's is a bug of ours and is raised as it is.
 
 Behind PgBouncer use session pooling: sessions carry settings and prepared statements.
 """
 
+import asyncio
 import json
 import logging
 import struct
@@ -20,6 +22,7 @@ from uuid import UUID
 import asyncpg
 
 from .connections import (
+    NO_TABLES,
     UNFIT,
     Connection,
     ConnectionLost,
@@ -29,15 +32,18 @@ from .connections import (
     place_of,
     unavailable,
 )
-from .errors import DatabaseUnavailable, RequestError, RowsRefused
+from .errors import RequestError, RowsRefused
 from .records import EPOCH, PredictionRow, iso
 
 logger = logging.getLogger(__name__)
 
-WRITERS = READERS = 2  # connections; slow readers must not keep the writer waiting
+# Connections: there is one group commit at a time, and slow readers must not keep it waiting.
+WRITERS = 1
+READERS = 2
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 10.0
 PARTITION_SECONDS = 600.0  # rows may have to move
+PAGE_BYTES = 4 * 1024 * 1024  # of text, after which a page ends
 
 # One statement is one transaction, in one round trip, whatever the number of rows. A row that is
 # there already (an answer to the commit was lost, and the row is written again) stays as it is.
@@ -70,6 +76,21 @@ SELECT id, created_at, text, prediction, score, scores, model, revision, "precis
     truncated, queue_seconds, inference_seconds, request_id, subject
 FROM predictions
 """
+# A page's rows, as many as fit, and whether more come after each. The inner query holds longer
+# texts as references: what does not fit is neither unpacked nor sent.
+PAGE = """
+SELECT id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
+    truncated, queue_seconds, inference_seconds, request_id, subject, more
+FROM (
+    SELECT *, lead(true) OVER newest AS more,
+        sum(octet_length(text)) OVER newest - octet_length(text) AS bytes_before
+    FROM ({rows}) AS candidate
+    WINDOW newest AS (ORDER BY created_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
+) AS counted
+WHERE bytes_before < {most_bytes}
+ORDER BY created_at DESC, id DESC
+LIMIT {limit}
+"""
 BY_ID_AND_TIME = f"{SELECT} WHERE id = $1 AND created_at = $2"
 BY_ID = f"{SELECT} WHERE id = $1 LIMIT 1"
 
@@ -93,6 +114,17 @@ class Database:
         write_seconds: a commit that takes longer has failed.
         read_seconds: so has a query.
         connect_seconds: and a connection.
+
+    Attributes:
+        place: host, port and database, for the log.
+        lacks_tables: set when a call found that our tables are not there (no `upgrade` yet, or an
+            emptied PostgreSQL), until `ensure_partitions` succeeds.
+
+    Raises:
+        SettingsError: `dsn` cannot be read; nothing of it is repeated.
+
+    Every method that asks PostgreSQL raises DatabaseUnavailable while it cannot answer, and
+    Overloaded when it gets no connection in time because others use them all.
     """
 
     def __init__(
@@ -104,33 +136,22 @@ class Database:
         connect_seconds: float = CONNECT_SECONDS,
     ) -> None:
         self.place = place_of(dsn)
-        self.last_error: DatabaseUnavailable | None = None
-        self._succeeded = False
+        self.lacks_tables = asyncio.Event()
         self._warned = False
-        self._writers = Pool(dsn, WRITERS, connect_seconds, write_seconds, self._check_durability)
-        self._readers = Pool(dsn, READERS, connect_seconds, read_seconds)
+        self._writers = Pool(
+            "written", dsn, WRITERS, connect_seconds, write_seconds, self._check_durability
+        )
+        self._readers = Pool("read", dsn, READERS, connect_seconds, read_seconds)
 
     @property
     def available(self) -> bool:
-        """Whether the last call succeeded; false before the first one."""
-        return self._succeeded and self.last_error is None
-
-    async def ping(self) -> None:
-        """Return if a row could be written now.
-
-        Raises:
-            DatabaseUnavailable: not now; this holds for every method here.
-        """
-
-        async def look(connection: Connection) -> None:
-            if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
-                raise asyncpg.ReadOnlySQLTransactionError("it is read-only")
-            await connection.execute("SELECT FROM predictions LIMIT 0")
-
-        await self._run(self._writers, look)
+        """Whether the last attempt to write succeeded; false before the first one. Readers, who may
+        ask for more than can be had in time, have no say."""
+        return self._writers.reached is True
 
     async def ensure_partitions(self) -> int:
-        """Make the coming weeks' partitions; call it at start and once a day.
+        """Make the coming weeks' partitions and see whether a row could be written now; call it at
+        start and once a day.
 
         Without them rows go to the default partition, from which the next call takes them.
 
@@ -146,7 +167,15 @@ class Database:
                 )
             return made
 
-        return await self._run(self._readers, ensure)
+        async def look(connection: Connection) -> None:
+            if await connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+                raise asyncpg.ReadOnlySQLTransactionError("it is read-only")
+            await connection.execute("SELECT FROM predictions LIMIT 0")
+
+        made = await self._run(self._readers, ensure)
+        self.lacks_tables.clear()
+        await self._run(self._writers, look)
+        return made
 
     async def insert(self, rows: Sequence[PredictionRow]) -> None:
         """Return once all rows are committed, in one transaction. Doing it again does no harm.
@@ -155,14 +184,8 @@ class Database:
             DatabaseUnavailable: it is not known that any of them is committed.
             RowsRefused: all are committed but those that it names.
         """
-        if not rows:
-            return
-        try:
-            await self._insert(rows)
-        except UNFIT as error:
-            if len(rows) == 1:
-                raise RowsRefused({rows[0].id: type(error).__name__}) from None
-            await self._insert_one_by_one(rows)
+        if rows and (refused := await self._insert_what_fits(rows)):
+            raise RowsRefused(refused)
 
     async def predictions(
         self,
@@ -172,7 +195,8 @@ class Database:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """A page of the log, newest first.
+        """A page of the log, newest first. It ends early, after at least one row, when its texts
+        reach `PAGE_BYTES`.
 
         Args:
             limit: rows in the page, at most.
@@ -199,11 +223,10 @@ class Database:
             raise RequestError(
                 f"There can be no such rows ({type(error).__name__}): check label, since and until."
             ) from None
-        following = None
-        if len(found) > limit:
-            found = found[:limit]
-            following = _cursor(found[-1]["created_at"], found[-1]["id"])
-        return [_as_json(row) for row in found], following
+        rows = [_as_json(row) for row in found]
+        if not found or not found[-1]["more"]:
+            return rows, None
+        return rows, _cursor(found[-1]["created_at"], found[-1]["id"])
 
     async def prediction(self, row_id: UUID) -> dict[str, Any] | None:
         """One row, fit for JSON, or None."""
@@ -265,15 +288,19 @@ class Database:
 
         await self._run(self._writers, insert)
 
-    async def _insert_one_by_one(self, rows: Sequence[PredictionRow]) -> None:
-        refused = {}
-        for row in rows:
-            try:
-                await self._insert([row])
-            except UNFIT as error:
-                refused[row.id] = type(error).__name__
-        if refused:
-            raise RowsRefused(refused)
+    async def _insert_what_fits(self, rows: Sequence[PredictionRow]) -> dict[UUID, str]:
+        """Insert all rows but those that PostgreSQL cannot hold, which are told by their id. One
+        bad row among many is found by halves."""
+        try:
+            await self._insert(rows)
+        except UNFIT as error:
+            if len(rows) == 1:
+                return {rows[0].id: type(error).__name__}
+        else:
+            return {}
+        half = len(rows) // 2
+        refused = await self._insert_what_fits(rows[:half])
+        return refused | await self._insert_what_fits(rows[half:])
 
     async def _run(self, pool: Pool, work: Work[Result]) -> Result:
         try:
@@ -284,14 +311,25 @@ class Database:
                 # on a new one. All that we do may be done twice.
                 result = await pool.run(work)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            lost = unavailable(error, self.place)
+            lost = unavailable(error)
             if lost is None:
                 raise
-            self.last_error = lost
+            self._note_failure(pool, error)
             raise lost from error
-        self.last_error = None
-        self._succeeded = True
+        self._note_success(pool)
         return result
+
+    def _note_failure(self, pool: Pool, error: Exception) -> None:
+        if isinstance(error, NO_TABLES):
+            self.lacks_tables.set()
+        if pool.reached is not False:
+            pool.reached = False
+            logger.warning("Rows cannot be %s: %s", pool.purpose, unavailable(error, self.place))
+
+    def _note_success(self, pool: Pool) -> None:
+        if pool.reached is False:
+            logger.info("Rows can be %s again: %s is back.", pool.purpose, self.place)
+        pool.reached = True
 
     async def _check_durability(self, connection: Connection) -> None:
         """A commit must mean that the row is on disk."""
@@ -336,9 +374,11 @@ def page_query(
     if until is not None:
         add("created_at < {}", until)
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    arguments.append(limit + 1)  # one more says whether there is a next page
-    order = f"ORDER BY created_at DESC, id DESC LIMIT ${len(arguments)}"
-    return f"{SELECT} {where} {order}", arguments
+    limited, most_bytes = (f"${len(arguments) + place}" for place in (1, 2))
+    arguments += [limit, PAGE_BYTES]
+    # One more than asked for says whether there is a next page.
+    rows = f"{SELECT} {where} ORDER BY created_at DESC, id DESC LIMIT {limited}::int + 1"
+    return PAGE.format(rows=rows, most_bytes=most_bytes, limit=limited), arguments
 
 
 def _cursor(created_at: datetime, row_id: UUID) -> str:
@@ -359,6 +399,7 @@ def _position(cursor: str) -> tuple[datetime, UUID]:
 
 def _as_json(record: asyncpg.Record) -> dict[str, Any]:
     row = dict(record)
+    row.pop("more", None)
     row["id"] = str(row["id"])
     row["created_at"] = iso(row["created_at"])
     row["scores"] = json.loads(row["scores"]) if row["scores"] else None

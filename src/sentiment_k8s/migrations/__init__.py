@@ -15,7 +15,7 @@ import asyncpg
 from ..connections import bad_address, place_of, unavailable
 from ..errors import DatabaseUnavailable, StartError
 
-__all__ = ["HEAD", "current", "upgrade"]
+__all__ = ["HEAD", "upgrade"]
 
 HEAD = "0001"
 
@@ -23,12 +23,14 @@ HEAD = "0001"
 LOCK = 0x73656E74
 RETRY_SECONDS = 0.2
 TELL_AGAIN_SECONDS = 10.0
-CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
 
-async def upgrade(dsn: str, *, wait_seconds: float = 0) -> str | None:
+async def upgrade(
+    dsn: str, *, wait_seconds: float = 0, answer_seconds: float = ANSWER_SECONDS
+) -> str | None:
     """Bring the database to this release's schema; at once when it is there already.
 
     Any number of processes may call this at the same time: one works, the others wait for it. A
@@ -37,27 +39,30 @@ async def upgrade(dsn: str, *, wait_seconds: float = 0) -> str | None:
     Args:
         dsn: the database, as in `DATABASE_URL`.
         wait_seconds: for how long to wait for a PostgreSQL that cannot be reached.
+        answer_seconds: time to connect, and time to say which revision there is.
 
     Returns:
         The revision that was found, None for a database without any.
 
     Raises:
-        DatabaseUnavailable: PostgreSQL could not be reached within `wait_seconds`.
+        DatabaseUnavailable: PostgreSQL could not be reached within `wait_seconds`; the message is
+            for the operator, since it says where it looked.
         StartError: the migration itself failed; the database is as it was.
         SettingsError: `dsn` is not a PostgreSQL address.
     """
-    connection = await _connect(dsn, wait_seconds)
+    place = place_of(dsn)
+    connection = await _connect(dsn, place, wait_seconds, answer_seconds)
     try:
         found = await _revision(connection)
         if _is_enough(found):
             return found
-        await _lock(connection)
+        await _lock(connection, place)
         found = await _revision(connection)
         if not _is_enough(found):
             await _upgrade(dsn, found)
         return found
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        lost = unavailable(error, place_of(dsn))
+        lost = unavailable(error, place)
         if lost is None:
             raise
         raise lost from error
@@ -65,28 +70,19 @@ async def upgrade(dsn: str, *, wait_seconds: float = 0) -> str | None:
         connection.terminate()  # which also lets go of the lock
 
 
-async def current(dsn: str) -> str | None:
-    """The revision that a database is at, None if it has none.
-
-    Raises:
-        DatabaseUnavailable: PostgreSQL cannot be reached.
-    """
-    connection = await _connect(dsn, 0)
-    try:
-        return await _revision(connection)
-    finally:
-        await connection.close()
-
-
-async def _connect(dsn: str, wait_seconds: float) -> asyncpg.Connection:
+async def _connect(
+    dsn: str, place: str, wait_seconds: float, answer_seconds: float
+) -> asyncpg.Connection:
     started = told = time.monotonic()
     while True:
         try:
-            return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
-        except asyncpg.exceptions.ClientConfigurationError as error:
-            raise bad_address(error) from error
+            return await asyncpg.connect(
+                dsn, timeout=answer_seconds, command_timeout=answer_seconds
+            )
+        except ValueError as error:
+            raise bad_address(error) from None
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            lost = unavailable(error, place_of(dsn))
+            lost = unavailable(error, place)
             if lost is None:
                 raise
             now = time.monotonic()
@@ -111,10 +107,15 @@ def _is_enough(revision: str | None) -> bool:
     return revision is not None and revision.isdigit() and int(revision) >= int(HEAD)
 
 
-async def _lock(connection: asyncpg.Connection) -> None:
+async def _lock(connection: asyncpg.Connection, place: str) -> None:
     # Asking again and again, not pg_advisory_lock: a session that waits inside a statement holds a
     # snapshot, and a CREATE INDEX CONCURRENTLY of the one who works would wait for it for ever.
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):  # noqa: ASYNC110
+    told: float | None = None
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        now = time.monotonic()
+        if told is None or now - told > TELL_AGAIN_SECONDS:
+            told = now
+            logger.info("Waiting for another upgrade of the database at %s.", place)
         await asyncio.sleep(RETRY_SECONDS)
 
 
