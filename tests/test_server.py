@@ -1,10 +1,12 @@
 """A server in a process of its own, its connections and its end."""
 
+import json
 import select
 import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -15,6 +17,7 @@ from sentiment_k8s.schemas import ErrorBody
 from .serving import RunningServer, environment, running_server
 
 LONG = "good " * 600  # 512 tokens
+MORE_THAN_THE_KERNEL_BUFFERS = "good" + " " * 12_000_000
 
 
 def answer_of(connection: socket.socket) -> bytes:
@@ -24,6 +27,15 @@ def answer_of(connection: socket.socket) -> bytes:
     while part := connection.recv(65_536):
         parts.append(part)
     return b"".join(parts)
+
+
+def one_answer_of(connection: socket.socket) -> HTTPResponse:
+    """The next answer, read whole, on a connection that stays open."""
+    connection.settimeout(20)
+    response = HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response
 
 
 def test_sigterm_lets_the_request_in_flight_end_and_exits_with_0(data_dir: Path) -> None:
@@ -117,6 +129,57 @@ def test_a_half_sent_body_is_408_after_its_time(data_dir: Path) -> None:
             answer = answer_of(connection)
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b'"body_timeout"' in answer
+
+
+def test_an_empty_line_after_an_answer_does_not_keep_the_connection_open(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert one_answer_of(connection).status == 200
+            connection.sendall(b"\r\n")
+            assert answer_of(connection) == b""
+
+
+def test_a_body_that_trickles_in_after_its_answer_is_closed_after_its_time(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+            assert one_answer_of(connection).status == 404
+            connection.sendall(b"1")
+            assert answer_of(connection) == b""
+
+
+def test_an_error_that_came_before_the_body_leaves_the_connection_usable(
+    server: RunningServer,
+) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+        assert one_answer_of(connection).status == 404
+        connection.sendall(b"123456789GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert one_answer_of(connection).status == 200
+
+
+@pytest.mark.parametrize("header", ["Connection: keep-alive", "Connection: close"])
+def test_a_client_that_does_not_read_its_answer_is_given_up(data_dir: Path, header: str) -> None:
+    limits = {
+        "SENTIMENT_MAX_CONNECTIONS": "1",
+        "SENTIMENT_KEEP_ALIVE_SECONDS": "1",
+        "SENTIMENT_MAX_BODY_BYTES": str(2 * len(MORE_THAN_THE_KERNEL_BUFFERS)),
+    }
+    with running_server(data_dir, **limits) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            body = json.dumps({"text": MORE_THAN_THE_KERNEL_BUFFERS}).encode()
+            head = f"POST /predict HTTP/1.1\r\nContent-Length: {len(body)}\r\n{header}\r\n\r\n"
+            connection.sendall(head.encode() + body)
+            wait_until_another_is_served(server)
+
+
+def test_a_client_that_asks_on_and_on_without_reading_is_given_up(data_dir: Path) -> None:
+    limits = {"SENTIMENT_MAX_CONNECTIONS": "1", "SENTIMENT_KEEP_ALIVE_SECONDS": "1"}
+    with running_server(data_dir, **limits) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)
+            wait_until_another_is_served(server)
 
 
 def test_half_sent_bodies_are_bounded_over_all_connections(data_dir: Path) -> None:
@@ -217,3 +280,15 @@ def wait_until_connections(one: socket.socket, server: RunningServer) -> None:
     """Connections are counted in the order they were made: the last one's answer says all are."""
     one.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
     one.recv(1000)
+
+
+def wait_until_another_is_served(server: RunningServer) -> None:
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up:
+        try:
+            assert httpx.get(f"{server.url}/health/live").is_success
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("The one connection allowed is still held.")

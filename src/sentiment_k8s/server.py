@@ -5,6 +5,7 @@ import logging
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -25,17 +26,54 @@ MOST_HEAD_BYTES = 64 * 1024
 OTHER_FILES = 256  # open files that are no connections
 
 
-class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 by httptools; a head must arrive whole within a time and a size.
+class Timer:
+    """Calls back once after its time, unless it is stopped before.
 
-    uvicorn bounds neither, nor the number of connections in our error shape.
+    Args:
+        seconds: from `start` to the call.
+        call: without arguments.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, call: Callable[[], None]):
+        self._loop = loop
+        self._seconds = seconds
+        self._call = call
+        self._handle: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._handle is not None
+
+    def start(self) -> None:
+        """Begin anew."""
+        self.stop()
+        self._handle = self._loop.call_later(self._seconds, self._call)
+
+    def stop(self) -> None:
+        """Do not call; does nothing when not running."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 by httptools, where every wait for a client ends, and a head has a largest size.
+
+    uvicorn itself waits for ever for the rest of a head and for a client that does not read.
     """
 
     def __init__(self, *, settings: Settings, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self._settings = settings
-        self._head_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        seconds = settings.body_timeout_seconds
+        # From the first byte of a head to its last.
+        self._head = Timer(self.loop, seconds, self.timeout_keep_alive_handler)
+        # Between requests, for bytes that begin none: the body of a request that was answered
+        # without it, or empty lines. They end uvicorn's keep-alive timer.
+        self._stray = Timer(self.loop, seconds, self.timeout_keep_alive_handler)
+        # While what was sent is not read.
+        self._unread = Timer(self.loop, settings.keep_alive_seconds, self._give_up)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -45,12 +83,14 @@ class Protocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_arrived()
+        for timer in (self._head, self._stray, self._unread):
+            timer.stop()
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._head_timer is not None:  # all of it was head
+        if self._head.running:  # all of it was head
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self._refuse(
@@ -58,29 +98,52 @@ class Protocol(HttpToolsProtocol):
                         f"The head is larger than {MOST_HEAD_BYTES} bytes: send a body by POST."
                     )
                 )
+        elif (self.cycle is None or self.cycle.response_complete) and not self._stray.running:
+            self._stray.start()
 
     def on_message_begin(self) -> None:
-        if self._head_timer is None:  # a further request on this connection
+        self._stray.stop()
+        if not self._head.running:  # a further request on this connection
             self._await_head()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._head_arrived()
+        self._head.stop()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._unread.start()
+        elif self.cycle.response_complete and self.cycle.more_body:
+            # An error, mostly. Closing now could reset the connection before the client, still
+            # sending, has read why; what it sends is thrown away for a while instead.
+            self._stray.start()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.start()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._unread.stop()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self._give_up()  # closing would wait until the client has read
+        else:
+            super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(RequestError("This is no HTTP request that can be read: check the client."))
 
     def _await_head(self) -> None:
         self._head_bytes = 0
-        self._head_timer = self.loop.call_later(
-            self._settings.body_timeout_seconds, self.timeout_keep_alive_handler
-        )
+        self._head.start()
 
-    def _head_arrived(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _give_up(self) -> None:
+        self.transport.abort()
 
     def _refuse(self, error: SentimentError) -> None:
         response = error_response(error)
@@ -88,6 +151,7 @@ class Protocol(HttpToolsProtocol):
         head += [name + b": " + value for name, value in response.raw_headers]
         self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
         self.transport.close()
+        self._unread.start()
 
 
 class Server(uvicorn.Server):
