@@ -222,6 +222,31 @@ def test_rubbish_is_refused_in_the_one_error_shape(server: RunningServer) -> Non
         answer = answer_of(connection)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"bad_request"' in answer
+    request_id = answer.partition(b"x-request-id: ")[2].partition(b"\r\n")[0].decode()
+    assert request_id in [line.get("request_id") for line in server.log]
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+def test_a_post_that_offers_another_protocol_is_answered_as_http_1_1(
+    server: RunningServer, protocol: str
+) -> None:
+    logged = len(server.log)
+    head = (
+        f"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        f"Content-Length: 16\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head + b'{"text": "good"}' + head)
+        assert one_answer_of(connection).status == 200
+        connection.sendall(b'{"text": "fine"}')
+        assert one_answer_of(connection).status == 200
+    assert server.log[logged:] == []
+
+
+def test_a_server_is_no_proxy(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n")
+        assert answer_of(connection).startswith(b"HTTP/1.1 400 ")
 
 
 def test_log_lines_are_json_and_hold_no_text(data_dir: Path) -> None:

@@ -11,10 +11,13 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from httptools import HttpParserError, HttpParserUpgrade
 from prometheus_client import start_http_server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .api.http import error_response
+from .api.middleware import logger as access_logger
+from .api.middleware import new_request_id
 from .app import create_app
 from .errors import RequestError, SentimentError, SettingsError, TooLarge
 from .service import Service
@@ -89,7 +92,16 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = self._parse(rest)
+        except HttpParserError:
+            self._refuse(
+                RequestError("This is no HTTP request that can be read: check the client.")
+            )
+            return
         if self._head.running:  # all of it was head
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
@@ -108,8 +120,16 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise HttpParserError
+            return  # it comes again, see _parse
         self._head.stop()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -135,8 +155,22 @@ class Protocol(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(RequestError("This is no HTTP request that can be read: check the client."))
+    def _parse(self, data: memoryview) -> memoryview:
+        """Parse; what is left is not parsed yet.
+
+        The parser stops at a head that offers another protocol (Java's client offers HTTP/2 with
+        every first request) and leaves out its body. HTTP lets a server ignore the offer (RFC 9110,
+        section 7.8), so the parser gets that head again without it.
+        """
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as stop:
+            request = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+            lines = [b"%s %s HTTP/%s" % request]
+            lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+            self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+            return data[stop.args[0] :]
+        return data[:0]
 
     def _await_head(self) -> None:
         self._head_bytes = 0
@@ -146,7 +180,12 @@ class Protocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, error: SentimentError) -> None:
+        """Answer what never became a request, so was neither given an id nor logged."""
+        request_id = new_request_id()
+        if self._settings.access_log != "off":
+            access_logger.info("Refused %d", error.status, extra={"request_id": request_id})
         response = error_response(error)
+        response.headers["X-Request-ID"] = request_id
         head = [f"HTTP/1.1 {error.status} Refused".encode(), b"connection: close"]
         head += [name + b": " + value for name, value in response.raw_headers]
         self.transport.write(b"\r\n".join([*head, b"", bytes(response.body)]))
