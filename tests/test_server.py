@@ -4,6 +4,8 @@ import json
 import select
 import signal
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPResponse
@@ -66,13 +68,47 @@ def test_what_was_answered_is_there_after_a_sigkill(data_dir: Path) -> None:
         assert row["text"] == "keep me"
 
 
-def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path) -> None:
-    import subprocess
-    import sys
+def test_a_request_that_the_shutdown_cuts_is_503_in_the_one_error_shape(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_SHUTDOWN_TIMEOUT_SECONDS="1") as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(
+                b"POST /predict HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                b"Content-Length: 9\r\nX-Request-ID: cut\r\n\r\n"
+            )
+            assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")  # it waits for the body
+            assert server.stop() == 0
+            answer = answer_of(connection)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"x-request-id: cut\r\n" in answer
+        assert b'"not_ready"' in answer
+    assert not any("traceback" in line for line in server.log)
+    assert "POST /predict 503" in [line["message"] for line in server.log]
 
-    command = [sys.executable, "-m", "sentiment_k8s", "serve", "--port", str(server.port)]
+
+def test_sigterm_during_the_start_ends_it_at_once_and_in_order(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent_hub:
+        silent_hub.settimeout(40)
+        command = [sys.executable, "-m", "sentiment_k8s", "serve", "--port", "0"]
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(data_dir), "--model", "someone/some-model"],
+            env=environment({"HF_ENDPOINT": f"http://127.0.0.1:{silent_hub.getsockname()[1]}"}),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = silent_hub.accept()  # PostgreSQL is up by now, the model on its way
+        with connection:
+            process.terminate()
+            _, said = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "Stopped before it was ready." in said
+    assert not (data_dir / "postgresql" / "postmaster.pid").exists()
+
+
+@pytest.mark.parametrize("flag", ["--port", "--metrics-port"])
+def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path, flag: str) -> None:
+    command = [sys.executable, "-m", "sentiment_k8s", "serve", "--port", "0"]
     done = subprocess.run(
-        [*command, "--data-dir", str(data_dir)],
+        [*command, "--data-dir", str(data_dir), flag, str(server.port)],
         env=environment({}),
         capture_output=True,
         text=True,
@@ -81,6 +117,13 @@ def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path) ->
     assert done.returncode == 1
     [sentence] = done.stderr.splitlines()
     assert f"port {server.port}" in sentence
+    assert flag in sentence
+
+
+def test_a_shutdown_shorter_than_the_deadline_is_warned_of(data_dir: Path) -> None:
+    with running_server(data_dir, SENTIMENT_SHUTDOWN_TIMEOUT_SECONDS="1") as server:
+        [warning] = [line for line in server.log if line["level"] == "warning"]
+    assert "SENTIMENT_DEADLINE_SECONDS" in str(warning["message"])
 
 
 def test_beyond_its_limit_the_server_answers_429_with_retry_after(data_dir: Path) -> None:

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from httptools import HttpParserError, HttpParserUpgrade
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .api.http import error_response
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 MOST_HEAD_BYTES = 64 * 1024
 OTHER_FILES = 256  # open files that are no connections
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Timer:
@@ -264,22 +267,81 @@ def allow_open_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+@contextmanager
+def metrics_served(settings: Settings, registry: CollectorRegistry) -> Iterator[None]:
+    """Serve the metrics on their own port, if they have one.
+
+    Raises:
+        SettingsError: the port cannot be had.
+    """
+    if settings.metrics_port is None:
+        yield
+        return
+    try:
+        server, thread = start_http_server(settings.metrics_port, settings.host, registry=registry)
+    except OSError as error:
+        raise SettingsError(
+            f"Cannot serve metrics on {settings.host} port {settings.metrics_port} "
+            f"({error.strerror}): stop what is there, or choose another by --metrics-port."
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def start(service: Service) -> None:
+    """Start the service; a signal to stop that comes meanwhile ends the process in order.
+
+    uvicorn has no hand on signals yet, and for a container's first process Linux ignores SIGTERM
+    unless somebody has.
+
+    Raises:
+        StartError: it cannot start, and why; it has been closed.
+    """
+    loop = asyncio.get_running_loop()
+    starting = asyncio.create_task(service.start())
+    told: list[signal.Signals] = []
+
+    def stop(signal_number: signal.Signals) -> None:
+        told.append(signal_number)
+        starting.cancel()
+
+    for one in STOP_SIGNALS:
+        loop.add_signal_handler(one, stop, one)
+    try:
+        await asyncio.wait([starting])
+        if told or starting.cancelled() or starting.exception():
+            await service.close()
+        if told:
+            logger.info("Stopped before it was ready.")
+            # At once: Python's own end would wait for the thread that loads or downloads a model.
+            os._exit(128 + told[0])
+    finally:
+        for one in STOP_SIGNALS:
+            loop.remove_signal_handler(one)
+    await starting
+
+
 async def serve(settings: Settings) -> None:
     """Run the server until it is told to stop.
 
     Raises:
         StartError: it cannot start, and why.
     """
+    chosen = settings.model_fields_set & {"deadline_seconds", "shutdown_timeout_seconds"}
+    if chosen and settings.shutdown_timeout_seconds < settings.deadline_seconds:
+        logger.warning(
+            "SENTIMENT_SHUTDOWN_TIMEOUT_SECONDS (%g) is less than SENTIMENT_DEADLINE_SECONDS (%g): "
+            "a stop cuts requests that still had time.",
+            settings.shutdown_timeout_seconds,
+            settings.deadline_seconds,
+        )
     allow_open_files(settings.max_connections + OTHER_FILES)
     listener = listen(settings)
     service = Service(settings)
-    try:
-        await service.start()
-    except BaseException:
-        await service.close()
-        raise
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, settings.host, registry=service.metrics.registry)
     config = uvicorn.Config(
         create_app(service),
         http=partial(Protocol, settings=settings),  # type: ignore[arg-type]
@@ -292,4 +354,7 @@ async def serve(settings: Settings) -> None:
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
-    await Server(config, service).serve(sockets=[listener])
+    config.load()  # now, so that uvicorn takes over right after the start
+    with metrics_served(settings, service.metrics.registry):
+        await start(service)
+        await Server(config, service).serve(sockets=[listener])

@@ -1,5 +1,6 @@
 """Around every request: its id, its error shape, its count and time, its log line."""
 
+import asyncio
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import MethodNotAllowed, NotFound, RequestError, SentimentError
+from ..errors import MethodNotAllowed, NotFound, NotReady, RequestError, SentimentError
 from ..metrics import Metrics
 from .http import error_response
 
@@ -58,6 +59,9 @@ class RequestMiddleware:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             pass
+        except asyncio.CancelledError:  # by uvicorn, when the time for a shutdown is over
+            if status == CLIENT_GONE:
+                await stopping_response()(scope, receive, send_with_id)
         except Exception as error:
             _log_bug(error, request_id)
             if status == CLIENT_GONE:
@@ -93,6 +97,13 @@ def fault_response() -> Response:
     """What a caller is told of a bug of ours."""
     return error_response(
         SentimentError("The server has a fault; its log knows more, by the X-Request-ID.")
+    )
+
+
+def stopping_response() -> Response:
+    """What a caller is told whose request the shutdown cut."""
+    return error_response(
+        NotReady("The server stopped before this was answered: send it again.", retry_after=1)
     )
 
 
