@@ -1,11 +1,13 @@
 """The server while its PostgreSQL is away, hung, or late."""
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
@@ -88,6 +90,23 @@ def test_a_server_started_before_its_postgresql_serves_once_that_is_there(
         assert_nothing_is_claimed(predict(server, "early"))
         postgres.start()
         assert predict_until_it_works(server, "migrated and back").is_success
+
+
+def test_an_emptied_postgresql_gets_its_tables_again(
+    postgres: EmbeddedPostgres, server_beside: RunningServer
+) -> None:
+    assert predict(server_beside, "before").is_success
+    asyncio.run(empty(postgres.start()))
+    assert_nothing_is_claimed(predict(server_beside, "meanwhile"))
+    assert predict_until_it_works(server_beside, "back").is_success
+
+
+async def empty(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    finally:
+        await connection.close()
 
 
 def test_a_killed_embedded_postgresql_is_started_again(data_dir: Path) -> None:

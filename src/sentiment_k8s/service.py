@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Literal, Self
 
@@ -69,7 +70,9 @@ class Service:
         if dsn := self._database_url():
             self.database = Database(dsn, write_seconds=self.settings.commit_timeout_seconds)
             prepare = partial(self._prepare, self.database, dsn)
-            self._keep("the schema", prepare, after=await prepare())
+            self._keep(
+                "the schema", prepare, after=await prepare(), sooner=self.database.lacks_tables
+            )
         if self._embedded is not None:
             self._keep("PostgreSQL", partial(self._revive, self._embedded))
         model = await model_loaded
@@ -122,19 +125,30 @@ class Service:
             return self.settings.database_url.get_secret_value()
         return None
 
-    def _keep(self, what: str, work: Callable[[], Awaitable[float]], *, after: float = 0.0) -> None:
+    def _keep(
+        self,
+        what: str,
+        work: Callable[[], Awaitable[float]],
+        *,
+        after: float = 0.0,
+        sooner: asyncio.Event | None = None,
+    ) -> None:
         """Do some work again and again while the server runs, whatever goes wrong in it.
 
         Args:
             what: is kept, for the log.
             work: answers after how many seconds to do it again.
             after: seconds before the first time.
+            sooner: when it is set, the pause ends.
         """
 
         async def keep() -> None:
             pause = after
             while True:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(min(pause, RETRY_SECONDS))
+                if sooner is not None and pause > RETRY_SECONDS:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(sooner.wait(), pause)
                 try:
                     pause = await work()
                 except Exception as error:
