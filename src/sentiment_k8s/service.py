@@ -200,7 +200,7 @@ class Service:
         )
         gauge(
             "sentiment_database_available",
-            "1 while the last commit or query reached PostgreSQL.",
+            "1 while the last commit reached PostgreSQL.",
             lambda: bool(self.database and self.database.available),
         )
 

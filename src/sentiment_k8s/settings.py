@@ -85,7 +85,9 @@ class Settings(BaseModel):
         10.0, gt=0, description="Time for a request's head, and for its body, to arrive."
     )
     keep_alive_seconds: int = Field(
-        75, ge=1, description="An idle connection is closed after this."
+        75,
+        ge=1,
+        description="An idle connection, or an answer nobody reads, is dropped after this.",
     )
     commit_timeout_seconds: float = Field(
         1.0, gt=0, description="A commit that takes longer is an error; the answer is 503."

@@ -44,7 +44,7 @@ def router(service: Service) -> APIRouter:
         "/predictions",
         summary="Logged predictions, newest first",
         response_model=PredictionsPage,
-        responses=documented_errors(400, 401, 403, 404, 503),
+        responses=documented_errors(400, 401, 403, 404, 429, 503),
         openapi_extra=documented_query(PredictionsQuery),
     )
     async def predictions(request: Request) -> Response:
@@ -63,7 +63,7 @@ def router(service: Service) -> APIRouter:
         "/predictions/{id}",
         summary="One logged prediction",
         response_model=LoggedPrediction,
-        responses=documented_errors(400, 401, 403, 404, 503),
+        responses=documented_errors(400, 401, 403, 404, 429, 503),
         openapi_extra={
             "parameters": [
                 {
@@ -90,7 +90,7 @@ def router(service: Service) -> APIRouter:
         "/stats",
         summary="Counts by label over time",
         response_model=Stats,
-        responses=documented_errors(400, 401, 403, 404, 503),
+        responses=documented_errors(400, 401, 403, 404, 429, 503),
         openapi_extra=documented_query(StatsQuery),
     )
     async def stats(request: Request) -> Response:
