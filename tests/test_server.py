@@ -164,6 +164,17 @@ def test_a_half_sent_head_is_closed_after_its_time(data_dir: Path) -> None:
             assert answer_of(connection) == b""
 
 
+def test_a_connection_opened_ahead_of_need_is_kept_longer_than_a_head_may_take(
+    data_dir: Path,
+) -> None:
+    variables = {"SENTIMENT_BODY_TIMEOUT_SECONDS": "0.3", "SENTIMENT_KEEP_ALIVE_SECONDS": "2"}
+    with running_server(data_dir, **variables) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            opened = time.monotonic()
+            assert answer_of(connection) == b""
+            assert time.monotonic() - opened > 1.5
+
+
 def test_a_half_sent_body_is_408_after_its_time(data_dir: Path) -> None:
     with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
         with socket.create_connection(("127.0.0.1", server.port)) as connection:

@@ -86,7 +86,10 @@ class Protocol(HttpToolsProtocol):
         if len(self.connections) > self._settings.max_connections:
             transport.abort()
             return
-        self._await_head()
+        # Opened ahead of need, as pools and browsers do: as patient as between two requests.
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._head, self._stray, self._unread):
