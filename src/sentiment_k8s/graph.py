@@ -1,7 +1,8 @@
 """Rewrites of an encoder's fused ONNX graph that change its speed and not what it computes.
 
 Only for `export`: needs the onnx package. Measured on one core with VNNI, MiniLM-L6 at SST-2's
-lengths: both together make int8 1.4 times as fast and fp32 1.2 times (`python -m bench.engine`).
+lengths: both together make int8 1.2 to 1.4 times as fast, fp32 1.1 to 1.2 times
+(`python -m bench.engine`).
 """
 
 from __future__ import annotations

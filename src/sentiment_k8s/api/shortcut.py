@@ -14,9 +14,9 @@ from .http import error_response
 class Shortcut:
     """Calls the handler of a route with a fixed path itself; leaves all else to the application.
 
-    Middleware, router and exit stacks of the framework cost a quarter of what a text costs outside
-    the model (`bench/README.md`). The routes stay in the application too, for its OpenAPI document
-    and for their other methods.
+    Middleware, router and exit stacks of the framework cost a fifth of what a text costs outside
+    the model (docs/decisions/0004-lean-routes.md). The routes stay in the application too, for its
+    OpenAPI document and for their other methods.
 
     Args:
         app: what answers everything else.
