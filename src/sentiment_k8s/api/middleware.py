@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import time
-import traceback
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -14,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import MethodNotAllowed, NotFound, NotReady, RequestError, SentimentError
+from ..logs import whereabouts
 from ..metrics import Metrics
 from .http import error_response
 
@@ -63,7 +63,7 @@ class RequestMiddleware:
             if status == CLIENT_GONE:
                 await stopping_response()(scope, receive, send_with_id)
         except Exception as error:
-            _log_bug(error, request_id)
+            logger.error("%s", whereabouts(error), extra={"request_id": request_id})
             if status == CLIENT_GONE:
                 await fault_response()(scope, receive, send_with_id)
         self._finish(scope, status, time.perf_counter() - started)
@@ -105,12 +105,6 @@ def stopping_response() -> Response:
     return error_response(
         NotReady("The server stopped before this was answered: send it again.", retry_after=1)
     )
-
-
-def _log_bug(error: Exception, request_id: str) -> None:
-    """Where it happened and its type; not its message, which may hold a text."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s\n%s", type(error).__name__, frames, extra={"request_id": request_id})
 
 
 def add_error_handlers(app: FastAPI) -> None:

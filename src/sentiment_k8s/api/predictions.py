@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from ..database import Database
 from ..errors import Forbidden, NotFound, RequestError, Unauthorized
+from ..records import EPOCH
 from ..schemas import (
     LoggedPrediction,
     PredictionsPage,
@@ -108,8 +109,7 @@ def next_edge(moment: datetime, width: timedelta) -> datetime:
 
     Buckets begin on round times, so that two looks at the same row count it in the same bucket.
     """
-    epoch = datetime.fromtimestamp(0, UTC)
-    return epoch + ((moment - epoch) // width + 1) * width
+    return EPOCH + ((moment - EPOCH) // width + 1) * width
 
 
 def authorise(request: Request, settings: Settings) -> None:
