@@ -59,6 +59,18 @@ def test_before_it_stops_the_server_is_unready_but_still_serves(data_dir: Path) 
         assert server.process.wait(20) == 0
 
 
+def test_clients_of_a_stopping_server_are_asked_to_connect_elsewhere(data_dir: Path) -> None:
+    with (
+        running_server(data_dir, SENTIMENT_SHUTDOWN_DELAY_SECONDS="2") as server,
+        httpx.Client(base_url=server.url, params={"text": "fine"}) as client,
+    ):
+        assert "connection" not in client.get("/predict").headers
+        server.process.send_signal(signal.SIGTERM)
+        while httpx.get(f"{server.url}/health/ready").status_code == 200:
+            pass
+        assert client.get("/predict").headers["connection"] == "close"
+
+
 def test_what_was_answered_is_there_after_a_sigkill(data_dir: Path) -> None:
     with running_server(data_dir) as server:
         answer = httpx.get(f"{server.url}/predict", params={"text": "keep me"}).json()

@@ -46,6 +46,7 @@ def create_app(service: Service) -> ASGIApp:
         metrics=service.metrics,
         access_log=service.settings.access_log,
         recorded=service.record_mode != "off",
+        stopping=lambda: not service.ready,
     )
 
 

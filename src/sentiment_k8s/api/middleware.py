@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -31,13 +32,23 @@ class RequestMiddleware:
         metrics: where to count.
         access_log: `errors`, `all` or `off`.
         recorded: whether answers are recorded; where they are not, every answer's header says so.
+        stopping: whether the server is about to stop; answers then ask the client to connect
+            anew, since a request sent on an open connection just when it closes is lost.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, access_log: str, recorded: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        access_log: str,
+        recorded: bool,
+        stopping: Callable[[], bool],
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._access_log = access_log
         self._headers = [] if recorded else [(b"x-sentiment-recorded", b"off")]
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -53,6 +64,8 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], *headers]
+                if self._stopping():
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:
