@@ -1,0 +1,1 @@
+"""What the scenarios stand on: kubectl and helm as they are, a load, the log, waiting, evidence."""

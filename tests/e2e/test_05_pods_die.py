@@ -1,0 +1,65 @@
+"""5. Pods deleted, evicted, killed: only what was in flight on a killed pod may fail."""
+
+import time
+
+from .harness.figures import Figures
+from .harness.kill import sigkill
+from .harness.load import Load, describe
+from .harness.log import Log
+from .harness.namespace import Namespace, name_of, restarts
+from .harness.release import Release
+
+NOTICED_SECONDS = 5.0  # until the kubelet has seen the end of a container and endpoints say so
+
+
+def test_deleted_pods_fail_nothing(
+    release: Release, namespace: Namespace, log: Log, figures: Figures
+) -> None:
+    release.install()
+    with Load(release.url) as load, Load(release.url, connections=2, renew=1) as fresh:
+        for pod in namespace.pods():
+            namespace.kubectl("delete", "pod", name_of(pod))
+            namespace.wait_for_pods(2)
+        load.more(100)
+    for one in (load, fresh):
+        one.assert_nothing_failed()
+    figures(**load.figures(), **log.assert_keeps(load.answers + fresh.answers))
+
+
+def test_a_drain_fails_nothing(
+    release: Release, namespace: Namespace, log: Log, figures: Figures
+) -> None:
+    release.install()
+    old = release.pods()
+    with Load(release.url) as load, Load(release.url, connections=2, renew=1) as fresh:
+        for pod in namespace.pods():
+            namespace.evict(pod)
+        release.wait_until_gone(old)
+        namespace.wait_for_pods(2)
+        load.more(100)
+    for one in (load, fresh):
+        one.assert_nothing_failed()
+    figures(**load.figures(), **log.assert_keeps(load.answers + fresh.answers))
+
+
+def test_a_killed_server_fails_only_what_it_was_answering(
+    release: Release, namespace: Namespace, log: Log, figures: Figures
+) -> None:
+    release.install()
+    victim = namespace.pods()[0]
+    with Load(release.url) as load:
+        load.more(100)
+        sigkill(victim)
+        killed = time.monotonic()
+        load.more(500)
+        namespace.wait_for_pods(2)
+        back = time.monotonic()
+        load.more(100)
+    assert len(load.failed) <= load.connections, describe(load.failed)
+    assert all(answer.at < killed for answer in load.failed), describe(load.failed)
+    assert all(at < killed + NOTICED_SECONDS for at in load.unconnected)
+    [again] = [pod for pod in namespace.pods() if name_of(pod) == name_of(victim)]
+    assert restarts(again) == 1
+    figures(
+        back_seconds=round(back - killed, 1), **load.figures(), **log.assert_keeps(load.answers)
+    )

@@ -1,0 +1,30 @@
+"""12. Uninstall leaves nothing but the claim; a new install finds the data."""
+
+from .harness.load import Load
+from .harness.log import Log
+from .harness.namespace import Namespace
+from .harness.release import Release
+from .harness.waiting import wait_until
+
+
+def test_a_new_install_finds_the_rows_of_the_old_one(
+    release: Release, namespace: Namespace, log: Log
+) -> None:
+    release.install()
+    with Load(release.url) as load:
+        load.more(50)
+    log.assert_keeps(load.answers)
+
+    release.uninstall()
+    wait_until(
+        "an empty namespace",
+        lambda: {kind for kind, _ in namespace.everything()} == {"PersistentVolumeClaim"},
+        seconds=90,
+    )
+
+    release.install()
+    log.assert_keeps(load.answers)
+    with Load(release.url) as again:  # the password fits, too
+        again.more(50)
+    again.assert_nothing_failed()
+    log.assert_keeps(load.answers + again.answers)
