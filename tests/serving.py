@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from threading import Thread
 
@@ -77,3 +79,21 @@ def running_server(data_dir: Path, *flags: str, **variables: str) -> Iterator[Ru
             process.wait(40)
         rest.join(5)
         process.stderr.close()
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """All that the server sends until it closes."""
+    connection.settimeout(20)
+    parts = []
+    while part := connection.recv(65_536):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def one_answer_of(connection: socket.socket) -> HTTPResponse:
+    """The next answer, read whole, on a connection that stays open."""
+    connection.settimeout(20)
+    response = HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response

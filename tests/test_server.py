@@ -1,14 +1,11 @@
-"""A server in a process of its own, its connections and its end."""
+"""A server in a process of its own, its limits and its end."""
 
-import json
-import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -16,28 +13,9 @@ import pytest
 
 from sentiment_k8s.schemas import ErrorBody
 
-from .serving import RunningServer, environment, running_server
+from .serving import RunningServer, answer_of, environment, running_server
 
 LONG = "good " * 600  # 512 tokens
-MORE_THAN_THE_KERNEL_BUFFERS = "good" + " " * 12_000_000
-
-
-def answer_of(connection: socket.socket) -> bytes:
-    """All that the server sends until it closes."""
-    connection.settimeout(20)
-    parts = []
-    while part := connection.recv(65_536):
-        parts.append(part)
-    return b"".join(parts)
-
-
-def one_answer_of(connection: socket.socket) -> HTTPResponse:
-    """The next answer, read whole, on a connection that stays open."""
-    connection.settimeout(20)
-    response = HTTPResponse(connection)
-    response.begin()
-    response.read()
-    return response
 
 
 def test_sigterm_lets_the_request_in_flight_end_and_exits_with_0(data_dir: Path) -> None:
@@ -169,152 +147,6 @@ def test_a_client_that_hung_up_costs_no_more_work(data_dir: Path) -> None:
         assert metric(server, "sentiment_tokens_total") < 256 * 512
 
 
-def test_a_half_sent_head_is_closed_after_its_time(data_dir: Path) -> None:
-    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(b"GET /predict?text=a HTTP/1.1\r\nHost:")
-            assert answer_of(connection) == b""
-
-
-def test_a_connection_opened_ahead_of_need_is_kept_longer_than_a_head_may_take(
-    data_dir: Path,
-) -> None:
-    variables = {"SENTIMENT_BODY_TIMEOUT_SECONDS": "0.3", "SENTIMENT_KEEP_ALIVE_SECONDS": "2"}
-    with running_server(data_dir, **variables) as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            opened = time.monotonic()
-            assert answer_of(connection) == b""
-            assert time.monotonic() - opened > 1.5
-
-
-def test_a_half_sent_body_is_408_after_its_time(data_dir: Path) -> None:
-    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
-            connection.sendall(head + b'{"text": ')
-            answer = answer_of(connection)
-        assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b'"body_timeout"' in answer
-
-
-def test_an_empty_line_after_an_answer_does_not_keep_the_connection_open(data_dir: Path) -> None:
-    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert one_answer_of(connection).status == 200
-            connection.sendall(b"\r\n")
-            assert answer_of(connection) == b""
-
-
-def test_a_body_that_trickles_in_after_its_answer_is_closed_after_its_time(data_dir: Path) -> None:
-    with running_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
-            assert one_answer_of(connection).status == 404
-            connection.sendall(b"1")
-            assert answer_of(connection) == b""
-
-
-def test_an_error_that_came_before_the_body_leaves_the_connection_usable(
-    server: RunningServer,
-) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
-        assert one_answer_of(connection).status == 404
-        connection.sendall(b"123456789GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert one_answer_of(connection).status == 200
-
-
-@pytest.mark.parametrize("header", ["Connection: keep-alive", "Connection: close"])
-def test_a_client_that_does_not_read_its_answer_is_given_up(data_dir: Path, header: str) -> None:
-    limits = {
-        "SENTIMENT_MAX_CONNECTIONS": "1",
-        "SENTIMENT_KEEP_ALIVE_SECONDS": "1",
-        "SENTIMENT_MAX_BODY_BYTES": str(2 * len(MORE_THAN_THE_KERNEL_BUFFERS)),
-    }
-    with running_server(data_dir, **limits) as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            body = json.dumps({"text": MORE_THAN_THE_KERNEL_BUFFERS}).encode()
-            head = f"POST /predict HTTP/1.1\r\nContent-Length: {len(body)}\r\n{header}\r\n\r\n"
-            connection.sendall(head.encode() + body)
-            wait_until_another_is_served(server)
-
-
-def test_a_client_that_asks_on_and_on_without_reading_is_given_up(data_dir: Path) -> None:
-    limits = {"SENTIMENT_MAX_CONNECTIONS": "1", "SENTIMENT_KEEP_ALIVE_SECONDS": "1"}
-    with running_server(data_dir, **limits) as server:
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n" * 2000)
-            wait_until_another_is_served(server)
-
-
-def test_half_sent_bodies_are_bounded_over_all_connections(data_dir: Path) -> None:
-    with running_server(data_dir, SENTIMENT_MAX_BODY_BYTES="60000") as server:
-        head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n"
-        slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
-        for connection in slow:
-            connection.sendall(head + b"a" * 59_000)
-        refused, _, _ = select.select(slow, [], [], 20)
-        assert refused[0].recv(100).startswith(b"HTTP/1.1 429 ")
-        assert httpx.get(f"{server.url}/predict", params={"text": "still served"}).is_success
-        for connection in slow:
-            connection.close()
-
-
-def test_more_connections_than_allowed_are_closed_and_the_rest_served(data_dir: Path) -> None:
-    with running_server(data_dir, SENTIMENT_MAX_CONNECTIONS="20") as server:
-        kept = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
-        wait_until_connections(kept[0], server)
-        with socket.create_connection(("127.0.0.1", server.port)) as one_more:
-            assert is_closed_by_the_server(one_more)
-        kept[1].sendall(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        assert answer_of(kept[1]).startswith(b"HTTP/1.1 200 ")
-        for connection in kept:
-            connection.close()
-
-
-def test_a_huge_head_is_refused_in_the_one_error_shape(server: RunningServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"GET /predict?text=" + b"a" * 65_000)
-        connection.sendall(b"a" * 1_000)
-        answer = answer_of(connection)
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b'"too_large"' in answer
-
-
-def test_rubbish_is_refused_in_the_one_error_shape(server: RunningServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
-        answer = answer_of(connection)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b'"bad_request"' in answer
-    request_id = answer.partition(b"x-request-id: ")[2].partition(b"\r\n")[0].decode()
-    assert request_id in [line.get("request_id") for line in server.log]
-
-
-@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
-def test_a_post_that_offers_another_protocol_is_answered_as_http_1_1(
-    server: RunningServer, protocol: str
-) -> None:
-    logged = len(server.log)
-    head = (
-        f"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\n"
-        f"Content-Length: 16\r\nUpgrade: {protocol}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
-    ).encode()
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(head + b'{"text": "good"}' + head)
-        assert one_answer_of(connection).status == 200
-        connection.sendall(b'{"text": "fine"}')
-        assert one_answer_of(connection).status == 200
-    assert server.log[logged:] == []
-
-
-def test_a_server_is_no_proxy(server: RunningServer) -> None:
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n")
-        assert answer_of(connection).startswith(b"HTTP/1.1 400 ")
-
-
 def test_log_lines_are_json_and_hold_no_text(data_dir: Path) -> None:
     with running_server(data_dir, SENTIMENT_ACCESS_LOG="all") as server:
         httpx.get(f"{server.url}/predict", params={"text": "very private"})
@@ -345,13 +177,6 @@ def test_metrics_can_have_a_port_of_their_own(data_dir: Path) -> None:
         assert "sentiment_ready 1.0" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
 
-def is_closed_by_the_server(connection: socket.socket) -> bool:
-    try:
-        return connection.recv(1) == b""
-    except ConnectionResetError:
-        return True
-
-
 def metric(server: RunningServer, name: str) -> float:
     lines = httpx.get(f"{server.url}/metrics").text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(name + " "))
@@ -365,21 +190,3 @@ def wait_until_tokens_in_flight(server: RunningServer) -> None:
 def wait_until_nothing_in_flight(server: RunningServer) -> None:
     while metric(server, "sentiment_tokens_in_flight"):
         time.sleep(0.01)
-
-
-def wait_until_connections(one: socket.socket, server: RunningServer) -> None:
-    """Connections are counted in the order they were made: the last one's answer says all are."""
-    one.sendall(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
-    one.recv(1000)
-
-
-def wait_until_another_is_served(server: RunningServer) -> None:
-    give_up = time.monotonic() + 20
-    while time.monotonic() < give_up:
-        try:
-            assert httpx.get(f"{server.url}/health/live").is_success
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("The one connection allowed is still held.")
