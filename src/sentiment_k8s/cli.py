@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -62,7 +63,8 @@ def fail(message: str, code: int = 1) -> NoReturn:
     click.echo(f"Error: {message}", err=True)
     termination_log = Path("/dev/termination-log")
     if "KUBERNETES_SERVICE_HOST" in os.environ and termination_log.exists():
-        termination_log.write_text(message)
+        with suppress(OSError):  # it was said above anyway
+            termination_log.write_text(message)
     sys.exit(code)
 
 
