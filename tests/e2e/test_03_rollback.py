@@ -9,7 +9,7 @@ from .harness.release import Release
 def test_a_rollback_under_load_fails_nothing(release: Release, log: Log, figures: Figures) -> None:
     release.install()
     before = release.pod_template()
-    release.upgrade("--set", "extraEnv[0].name=SENTIMENT_LOG_LEVEL,extraEnv[0].value=debug")
+    release.upgrade("--set", "settings.SENTIMENT_LOG_LEVEL=debug")
     old = release.pods()
     assert release.pod_template() != before
     with Load(release.url) as load, Load(release.url, connections=2, renew=1) as fresh:

@@ -24,7 +24,7 @@ def stuck(pod: Object) -> bool:
     "bad",
     [
         pytest.param(f"image={NOBODY}", id="image"),
-        pytest.param("extraEnv[0].name=SENTIMENT_TOKEN_BUDGET,extraEnv[0].value=-1", id="setting"),
+        pytest.param("settings.SENTIMENT_TOKEN_BUDGET=-1", id="setting"),
     ],
 )
 def test_a_bad_upgrade_leaves_the_old_pods_serving(

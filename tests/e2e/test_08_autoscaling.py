@@ -26,7 +26,8 @@ def test_replicas_follow_the_load(
 ) -> None:
     # Small, for two cores; 30 s instead of minutes until it goes down.
     few = "autoscaling.enabled=true,autoscaling.maxReplicas=4"
-    release.install("--set", few, "--set", "autoscaling.scaleDownStabilizationSeconds=30")
+    soon = "autoscaling.behavior.scaleDown.stabilizationWindowSeconds=30"
+    release.install("--set", few, "--set", soon)
     wait_until("the HPA's first metrics", lambda: wanted(namespace) == 2, seconds=120)
 
     started = time.monotonic()

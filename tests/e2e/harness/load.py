@@ -80,6 +80,7 @@ class Load:
             f"{sentence} {self.words}({name}, {number})"
             for number, sentence in enumerate(itertools.cycle(SENTENCES))
         )
+        self._extensions = {"sni_hostname": self.host} if self.host else {}
         self._stop = threading.Event()
         self._answered = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name)
@@ -171,7 +172,9 @@ class Load:
 
         for _ in range(TRIES):
             try:
-                response = await client.get("/predict", params={"text": text})
+                response = await client.get(
+                    "/predict", params={"text": text}, extensions=self._extensions
+                )
                 body = response.json()
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 self.unconnected.append(at)
