@@ -1,10 +1,12 @@
 """7. High load for minutes at the book's limits, 512Mi and 1 cpu: no restart, bounded latency."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 
+from .harness.books_app import Limits, books_app, database_for_it
 from .harness.figures import Figures
 from .harness.limits import used
 from .harness.load import SENTENCES, Load
@@ -37,6 +39,7 @@ def under_load(release: Release, log: Log, minutes: float, *words: str) -> dict[
     return {
         **load.figures(),
         **log.assert_keeps(load.answers),
+        "bytes_a_row": log.bytes_a_row(),
         "rss_peak_mib": after.rss_peak_mib,
         "memory_peak_mib": after.memory_peak_mib,
         "throttled_share": after.throttled_share(before),
@@ -58,6 +61,26 @@ def test_a_distilbert_shaped_model_at_the_limits(
         found = under_load(release, log, minutes, "--set", f"model.existingClaim={claim}")
     assert found["p99_ms"] < 10_000  # type: ignore[operator]
     figures(**found)
+
+
+@pytest.mark.parametrize("memory_mib", [512, 2048])
+def test_the_books_own_app_for_comparison(
+    memory_mib: int,
+    release: Release,
+    namespace: Namespace,
+    figures: Figures,
+    minutes: float,
+    tmp_path: Path,
+) -> None:
+    release.install("--set", "replicas=0")
+    url = database_for_it(namespace)
+    try:
+        with books_app(Limits(memory_mib, cpus=1), url, tmp_path / "log") as app:
+            with Load("http://{}:{}".format(*app.address), connections=CLIENTS) as load:
+                load.last(minutes * 60)
+            figures(memory_mib=memory_mib, rss_peak_mib=app.peak_rss_mib(), **load.figures())
+    except SystemExit:  # the kernel killed it
+        figures(memory_mib=memory_mib, outcome="did not start")
 
 
 def test_beyond_capacity_the_answer_is_429(

@@ -18,7 +18,7 @@ PAGE = ROOT / "docs/operations/backup.md"
 
 def commands(heading: str) -> str:
     """The commands under a heading of the page."""
-    [section] = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return "\n".join(re.findall(r"```bash\n(.*?)```", section, re.DOTALL))
 
 

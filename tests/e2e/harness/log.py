@@ -47,6 +47,11 @@ class Log:
         lines = self.query("COPY (SELECT id, text FROM predictions) TO STDOUT").splitlines()
         return [Row(*line.split("\t", 1)) for line in lines]
 
+    def bytes_a_row(self) -> float:
+        """On disk, indexes included."""
+        size = "SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('predictions')"
+        return round(int(self.query(size)) / len(self.rows()), 1)
+
     def assert_keeps(self, answers: Iterable[Answer]) -> dict[str, int]:
         """Every answered prediction is a row, no text is a row twice.
 

@@ -1,23 +1,20 @@
 """A model that the cluster gets by a claim instead of by its image."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from bench import machine
 
 from .namespace import Namespace
-from .programs import ROOT, kubectl, run
+from .programs import kubectl, run
 
 CLAIM = "model"
 
 
 def distilbert() -> Path:
     """Folder of DistilBERT's shape with random int8 weights; skips where nobody has made it."""
-    sys.path.insert(0, str(ROOT))
-    from bench import machine
-
     folder = machine.cache() / "distilbert-int8"
     if not (folder / "model.onnx").exists():
         pytest.skip("make it first: python -m bench.shapes distilbert (needs the extra [export])")
