@@ -1,6 +1,6 @@
 # Two commands matter: `make run` serves, `make test` tests. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format generate lock model bench clean
+.PHONY: help run test lint types format generate lock model bench image test-image sbom audit clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,19 @@ model: ## Train, export and calibrate the bundled model (SST2=folder of GLUE fil
 bench: $(VENV)/dev ## Measure the engine and the service (bench/README.md says how to read it)
 	@$(BIN)/python -m bench.engine
 	@$(BIN)/python -m bench.service
+
+image: ## Build sentiment-app:latest (as root where no Docker engine runs)
+	@tools/image/base
+	@tools/image/build
+
+test-image: $(VENV)/dev ## Test the image that `make image` built, in real containers
+	@$(BIN)/pytest tests/image
+
+sbom: $(VENV)/dev ## Write what is in the image to build/sbom.json (CycloneDX)
+	@$(BIN)/python tools/image/report.py sbom
+
+audit: $(VENV)/dev ## Look for known vulnerabilities in the image's packages
+	@$(BIN)/python tools/image/report.py audit
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
