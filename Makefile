@@ -1,6 +1,6 @@
 # Two commands matter: `make run` serves, `make test` tests. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format generate lock model bench image test-image sbom audit clean
+.PHONY: help run test lint types format generate manifests lock model bench cluster cluster-test e2e image test-image sbom audit clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ SST2 ?= ../shared/data/sst2
 export VENV
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## Set up and serve the page and the API on 127.0.0.1:8000 (PORT=...)
 	@tools/venv requirements-local.txt
@@ -29,9 +29,13 @@ format: $(VENV)/dev ## Format the code
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
 
-generate: $(VENV)/dev ## Write again what is generated: init.sql, docs/settings.md
+generate: $(VENV)/dev ## Write again what is generated: init.sql, docs/settings.md, the chart's docs
 	@$(BIN)/python -m sentiment_k8s.migrations init.sql
 	@$(BIN)/python tools/generate.py
+	@$(BIN)/python tools/chart/generate.py
+
+manifests: $(VENV)/dev ## Render k8s/ from the chart
+	@$(BIN)/python tools/chart/manifests.py
 
 lock: $(VENV)/dev ## Pin the newest versions of everything, with hashes
 	@tools/lock
@@ -42,6 +46,15 @@ model: ## Train, export and calibrate the bundled model (SST2=folder of GLUE fil
 bench: $(VENV)/dev ## Measure the engine and the service (bench/README.md says how to read it)
 	@$(BIN)/python -m bench.engine
 	@$(BIN)/python -m bench.service
+
+cluster: ## Leave a ready Kubernetes: kind's or minikube's, else our own (CONTEXT=current: kubectl's)
+	@tools/cluster/choose $(CONTEXT)
+
+cluster-test: $(VENV)/dev ## Test our own cluster (as root; it starts and stops it)
+	@tools/cluster/test
+
+e2e: $(VENV)/dev ## Run the scenarios on a real cluster, as root (E2E=short: CI's; E2E="-k ingress")
+	@BIN=$(BIN) tests/e2e/run $(if $(filter short,$(E2E)),-m short,$(E2E))
 
 image: ## Build sentiment-app:latest (as root where no Docker engine runs)
 	@tools/image/base
