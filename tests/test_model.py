@@ -1,4 +1,7 @@
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -284,3 +287,13 @@ def test_a_tokenizer_that_knows_more_words_than_the_model_fails_on_them_alone(
     with pytest.raises(Exception, match="indices"):
         logits(tiny_model, "poison")
     assert logits(tiny_model, "good") == [[-1, 1]]
+
+
+def test_the_runtime_reports_to_nobody(tiny_folder: Path, tmp_path: Path) -> None:
+    """Where it does, its first step is a file with the machine's number below the home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-m", "sentiment_k8s", "model", "show", "--model", str(tiny_folder)]
+    subprocess.run(command, check=True, env=kept | {"HOME": str(home)}, capture_output=True)
+    assert list(home.iterdir()) == []
