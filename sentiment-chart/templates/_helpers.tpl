@@ -117,7 +117,7 @@ Arguments: root, given value, name of the Secret, key.
 {{- printf "postgresql://%s:%s@%s:5432/%s" $user $password .Values.postgresql.name $db }}
 {{- end }}
 
-{{/* claim, hub, folder (inside the image), or nothing for the image's own model. */}}
+{{/* claim, hub or image: where the model comes from. */}}
 {{- define "sentiment.modelSource" -}}
 {{- with .Values.model }}
 {{- if .existingClaim }}claim
@@ -127,20 +127,16 @@ Arguments: root, given value, name of the Secret, key.
 {{- end }}
 {{- end }}
 
-{{/* Environment of the containers that need the model. */}}
+{{/* Which model, for the containers that need it; nothing where it is the image's own. */}}
 {{- define "sentiment.modelEnv" -}}
 {{- $source := include "sentiment.modelSource" . }}
 {{- with .Values.model }}
-{{- if eq $source "claim" }}
-- {name: SENTIMENT_MODEL, value: {{ printf "/models/%s" .path | trimSuffix "/" | quote }}}
-{{- else if .id }}
-- {name: SENTIMENT_MODEL, value: {{ .id | quote }}}
-{{- end }}
-{{- with .revision }}
-- {name: SENTIMENT_REVISION, value: {{ . | quote }}}
-{{- end }}
-{{- with .file }}
-- {name: SENTIMENT_MODEL_FILE, value: {{ . | quote }}}
+{{- if or .id .existingClaim }}
+{{- $folder := printf "/models/%s" .path | trimSuffix "/" }}
+- {name: SENTIMENT_MODEL, value: {{ eq $source "claim" | ternary $folder .id | quote }}}
+# Also where they are empty: an image with a model of its own may have them set.
+- {name: SENTIMENT_REVISION, value: {{ .revision | quote }}}
+- {name: SENTIMENT_MODEL_FILE, value: {{ .file | quote }}}
 {{- end }}
 {{- if eq $source "hub" }}
 - {name: HF_HOME, value: /models}
