@@ -5,7 +5,7 @@ set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   rm -rf "$PGDATA.new"
   initdb --pgdata="$PGDATA.new" --username=postgres --encoding=UTF8 --locale=C.UTF-8 \
-    --auth-local=trust --auth-host=scram-sha-256 --data-checksums
+    --auth-local=trust --auth-host=scram-sha-256 --data-checksums --no-instructions
   echo "host all all all scram-sha-256" >> "$PGDATA.new/pg_hba.conf"
   mv "$PGDATA.new" "$PGDATA"  # whole or not at all
 fi

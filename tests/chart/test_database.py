@@ -123,6 +123,11 @@ def test_its_settings_are_values_and_large_numbers_stay_whole() -> None:
     assert {"max_connections=200", "work_mem=8MB", "max_wal_size=1048576"} <= set(command)
 
 
+def test_what_people_wrote_stays_out_of_its_log() -> None:
+    command = container(render().one("StatefulSet", "postgresql"), "postgresql")["command"]
+    assert {"log_error_verbosity=terse", "log_min_error_statement=panic"} <= set(command)
+
+
 def test_it_goes_where_the_operator_says_with_what_it_needs() -> None:
     wanted = {
         "nodeSelector": {"disk": "ssd"},
@@ -178,7 +183,7 @@ def test_cloudnativepg_runs_it_where_that_is_asked_for() -> None:
     assert spec["bootstrap"]["initdb"]["database"] == "ai_db"
     assert spec["bootstrap"]["initdb"]["owner"] == "user"
     assert spec["storage"] == {"size": "20Gi", "storageClass": "fast"}
-    assert spec["postgresql"]["parameters"] == {"max_connections": "200"}
+    assert spec["postgresql"]["parameters"]["max_connections"] == "200"
 
 
 def test_cloudnativepg_s_secret_and_pods_are_the_ones_that_it_makes() -> None:
