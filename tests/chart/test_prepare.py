@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,20 +80,19 @@ class Claim:
 
 
 @pytest.fixture
-def claim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Claim]:
-    folder = tmp_path_factory.mktemp("claim")
-    account = account_for(folder)
-    if account:
-        os.chown(folder, account.uid, account.gid)
-        for parent in folder.parents[:-2]:
-            parent.chmod(0o755)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    claim = Claim(folder, account, runnable_by(account, find_binaries()), port)
-    yield claim
-    if (folder / "pgdata/postmaster.pid").exists():  # a test failed in between
-        claim.run("pg_ctl", "-m", "immediate", "stop")
+def claim() -> Iterator[Claim]:
+    # Not pytest's folder, which is for root's eyes only: PostgreSQL runs as somebody else.
+    with tempfile.TemporaryDirectory(prefix="sentiment-claim-") as name:
+        folder = Path(name)
+        if account := account_for(folder):
+            os.chown(folder, account.uid, account.gid)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        claim = Claim(folder, account, runnable_by(account, find_binaries()), port)
+        yield claim
+        if (folder / "pgdata/postmaster.pid").exists():  # a test failed in between
+            claim.run("pg_ctl", "-m", "immediate", "stop")
 
 
 def test_an_empty_claim_gets_the_role_and_its_database(claim: Claim) -> None:
