@@ -56,13 +56,11 @@ COPY --from=model /opt/hub /opt/hub
 COPY --from=package /package/ /
 ARG MODEL
 ARG MODEL_REVISION
-# A model that was baked in is not looked for on the hub. ONNX Runtime reports to its maker unless
-# it is told not to.
+# A model that was baked in is not looked for on the hub.
 ENV PATH=/opt/sentiment/bin:$PATH \
     SENTIMENT_HOST=0.0.0.0 \
     SENTIMENT_MODEL=$MODEL SENTIMENT_REVISION=$MODEL_REVISION \
-    HF_HOME=/opt/hub HF_HUB_OFFLINE=${MODEL:+1} \
-    ORT_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_TELEMETRY=1
+    HF_HOME=/opt/hub HF_HUB_OFFLINE=${MODEL:+1}
 ARG VERSION=1.0.0
 ARG REVISION
 LABEL org.opencontainers.image.title="sentiment-k8s" \
