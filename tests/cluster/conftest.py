@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .machine import STATE, Left, cluster, traces
+from .machine import STATE, Left, cluster, nothing_left, traces
 
 
 @pytest.fixture(scope="session")
@@ -14,8 +14,14 @@ def clean_machine() -> Left:
     return traces()
 
 
-@pytest.fixture(scope="module")
-def running(clean_machine: Left) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def running(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A cluster: the one that runs, which is left as it was, or one of these tests' own."""
+    if STATE.exists():
+        yield
+        return
+    before: Left = request.getfixturevalue("clean_machine")
     cluster("up")
     yield
     cluster("down")
+    nothing_left(before)

@@ -6,6 +6,7 @@ from pathlib import Path
 from .waiting import until_equal
 
 CLUSTER = Path(__file__).parents[2] / "tools/cluster/cluster"
+NAMESPACE = "cluster-test"
 STATE = Path("/var/lib/sentiment-cluster")
 
 Left = dict[str, set[str]]
@@ -25,7 +26,8 @@ def cluster(*arguments: str | Path) -> str:
 
 def kubectl(*arguments: str, stdin: str | None = None) -> str:
     config = cluster("kubeconfig").strip()
-    return output(cluster("kubectl").strip(), "--kubeconfig", config, *arguments, stdin=stdin)
+    program = cluster("kubectl").strip()
+    return output(program, "--kubeconfig", config, "-n", NAMESPACE, *arguments, stdin=stdin)
 
 
 def traces() -> Left:
