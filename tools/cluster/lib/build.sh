@@ -6,7 +6,7 @@ PACKAGES=(containerd runc containernetworking-plugins iptables iproute2 kmod ope
 packages() {
     local package missing=()
     for package in "${PACKAGES[@]}" "$@"; do
-        dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+        installed "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null || die "install what these Debian packages hold: ${missing[*]}"
@@ -16,12 +16,13 @@ packages() {
     DEBIAN_FRONTEND=noninteractive retry apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
 # Only for what a registry or a package mirror may fail at.
 retry() { "$@" || "$@" || "$@"; }
 
 build() {
     packages
-    command -v go >/dev/null || die "Go is needed (the version that $HERE/kube/go.mod names): https://go.dev/dl"
     mkdir -p "$BIN"
     compile kube kube . "$(version_flags)"
     compile addons addons .
@@ -32,7 +33,7 @@ build() {
 
 version_flags() { # what `kubectl version` and the API server say they are
     local package=k8s.io/component-base/version version
-    version=$(cd "$HERE/kube" && go list -m -f '{{.Version}}' k8s.io/kubernetes)
+    version=$(awk '$1 == "k8s.io/kubernetes" {print $2}' "$HERE/kube/go.mod")
     echo "-X $package.gitVersion=$version -X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$version")"
 }
 
@@ -41,6 +42,7 @@ compile() {
     local module=$HERE/$1 output=$BIN/$2 sources
     sources=$(cd "$module" && find . -name '*.go' -o -name 'go.*' | sort | xargs cksum | cksum)
     [ "$(cat "$output.cksum" 2>/dev/null)" != "$sources" ] || return 0
+    command -v go >/dev/null || die "Go is needed, the version that $module/go.mod names: https://go.dev/dl"
     say "compiling $2: some minutes, once"
     (cd "$module" && CGO_ENABLED=0 retry go build -trimpath -ldflags "-s -w ${4:-}" -o "$output.new" "$3")
     mv "$output.new" "$output"
@@ -56,7 +58,13 @@ link() { # BINARY NAME...: the names under which the binary is several programs
 pause() {
     [ ! -x "$BIN/pause" ] || return 0
     local kubernetes
-    kubernetes=$(cd "$HERE/kube" && go list -m -f '{{.Dir}}' k8s.io/kubernetes)
+    kubernetes=$(module_folder kube k8s.io/kubernetes)
     gcc -static -Os -s -DVERSION=sentiment -o "$BIN/pause.new" "$kubernetes/build/pause/linux/pause.c"
     mv "$BIN/pause.new" "$BIN/pause"
+}
+
+module_folder() { # MODULE DEPENDENCY: where its sources are
+    cd "$HERE/$1"
+    retry go mod download "$2"
+    go list -m -f '{{.Dir}}' "$2"
 }

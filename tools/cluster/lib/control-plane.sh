@@ -11,6 +11,7 @@ up() {
     control_plane
     node
     addons
+    ready
     echo "$KUBECONFIG"
 }
 
@@ -79,13 +80,21 @@ addons() {
     start provisioner provisioner -kubeconfig "$KUBECONFIG" -directory "$STATE/volumes"
     start netpol netpol -kubeconfig "$KUBECONFIG"
     kubectl apply -f "$STATE/addons.yaml" >/dev/null
-    wait_for 60 kubelet kubectl wait --for=condition=Ready "node/$NODE" --timeout=1s
+}
+
+# Without the second no pod is admitted; without the third helm and kubectl cannot list all kinds.
+ready() {
+    local for="kubectl wait --timeout=1s --for"
+    wait_for 60 kubelet $for=condition=Ready "node/$NODE"
+    wait_for 60 kube-controller-manager $for=create serviceaccount/default
+    wait_for 60 metrics-server $for=condition=Available apiservice/v1beta1.metrics.k8s.io
 }
 
 containerd_do() { ctr --address "$SOCKET" --namespace k8s.io "$@"; }
 
 load() { # FILE.tar...
     [ $# -gt 0 ] || die "which image? docker save NAME -o FILE.tar && cluster load FILE.tar"
+    as_root
     running containerd || die "the cluster is down: cluster up"
     local archive
     for archive in "$@"; do containerd_do images import "$archive" >/dev/null; done
@@ -100,7 +109,7 @@ pause_image() (
     tar -cf layer.tar -C "$BIN" pause
     layer=$(sha256sum layer.tar | cut -d' ' -f1)
     cat >config.json <<END
-{"architecture": "$(go env GOARCH)", "os": "linux", "config": {"Entrypoint": ["/pause"]},
+{"architecture": "$(dpkg --print-architecture)", "os": "linux", "config": {"Entrypoint": ["/pause"]},
  "rootfs": {"type": "layers", "diff_ids": ["sha256:$layer"]}}
 END
     config=$(sha256sum config.json | cut -d' ' -f1).json

@@ -4,10 +4,12 @@
 # One command at a time changes the cluster. What a killed command had begun holds the lock until
 # it ends (a daemon: until its pid is written), so that the next command sees all of it.
 lock() {
-    [ "$(id -u)" = 0 ] || die "run as root"
+    as_root
     exec 9>/run/sentiment-cluster.lock
     flock -n 9 || { say "waiting for another cluster command"; flock 9; }
 }
+
+as_root() { [ "$(id -u)" = 0 ] || die "run this as root"; }
 
 start() { # NAME COMMAND...
     local name=$1 pid=$STATE/pid/$1
@@ -39,6 +41,7 @@ daemons() { ls "$STATE/pid" 2>/dev/null || true; }
 
 status() {
     local name
+    as_root
     for name in $(daemons); do
         if running "$name"; then echo "$name: running"; else echo "$name: stopped"; fi
     done
