@@ -61,7 +61,11 @@ def log(namespace: Namespace) -> Log:
 
 
 @pytest.fixture
-def figures(request: pytest.FixtureRequest) -> Figures:
-    terminal = request.config.get_terminal_writer()
+def figures(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> Figures:
     scenario = f"{request.path.stem.removeprefix('test_')}::{request.node.name}"
-    return Figures(scenario, lambda text: terminal.line(f"\n{text}"))
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}")  # noqa: T201
+
+    return Figures(scenario, say)

@@ -136,8 +136,9 @@ def new_namespace(
         yield namespace
     finally:
         if not keep:
-            # With its pods: the next scenario needs their cores.
-            run(kubectl(), "delete", "namespace", namespace.name, "--timeout=180s", seconds=200)
+            run(kubectl(), "delete", "namespace", namespace.name, "--wait=false")
+            # The next scenario needs the cores of its pods; the rest may take its time.
+            wait_until("the end of its pods", lambda: not namespace.objects("pods"), seconds=180)
 
 
 def name_of(one: Object) -> str:

@@ -43,7 +43,7 @@ class Release:
         self.helm("uninstall", NAME, "--wait", "--timeout=180s")
 
     def test(self) -> str:
-        return self.helm("test", NAME, "--timeout=180s", "--logs")
+        return self.helm("test", NAME, "--timeout=180s")
 
     def history_is_empty(self) -> bool:
         return self.helm("list", "--all", "--output=json").strip() == "[]"
