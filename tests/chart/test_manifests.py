@@ -2,6 +2,7 @@
 
 import runpy
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 
 import kubernetes_validate  # type: ignore[import-untyped]
@@ -94,9 +95,20 @@ def score(manifests: str) -> None:
     assert not findings, "\n".join(findings)
 
 
-@pytest.mark.parametrize("path", MANIFESTS["manifests"](), ids=name_of)
+@lru_cache
+def rendered() -> dict[Path, str]:
+    """What k8s/ should be: each file that comes from the chart, with its text."""
+    files: dict[Path, str] = MANIFESTS["manifests"]()
+    return files
+
+
+def test_k8s_has_what_the_chart_renders_and_the_bare_pod() -> None:
+    assert {*FILES, *ADDONS} == {*rendered(), ROOT / "k8s/addons/pod.yaml"}
+
+
+@pytest.mark.parametrize("path", FILES + ADDONS, ids=name_of)
 def test_k8s_is_what_the_chart_renders(path: Path) -> None:
-    assert path.read_text() == MANIFESTS["manifests"]()[path], "run: make manifests"
+    assert path.read_text() == rendered().get(path, path.read_text()), "run: make manifests"
 
 
 def test_k8s_has_the_book_s_files_and_what_they_need() -> None:
