@@ -23,12 +23,8 @@ EXPLAINED = {
     "deployment-has-host-podantiaffinity": "topologySpreadConstraints spread the pods",
     "container-security-context-user-group-id": "the postgres image's own user is 999",
     "pod-networkpolicy": "the test pod, and the book's bare Pod, live for a moment",
-    "statefulset-has-host-podantiaffinity": "there is one PostgreSQL",
-    "statefulset-has-poddisruptionbudget": "one for a single PostgreSQL would block every drain",
     "statefulset-has-servicename": "its Service has an address, so that a new pod keeps it",
     "service-type": "a port of the nodes is only there where it is asked for",
-    "pod-probes": "the test pod ends by itself",
-    "pod-probes-identical": "startup and readiness ask the same, liveness does not",
 }
 
 MANIFESTS = runpy.run_path(str(ROOT / "tools/chart/manifests.py"))
