@@ -81,11 +81,11 @@ class Container:
 
 @contextmanager
 def running(
-    *command: str, image: str = IMAGE, options: tuple[str, ...] = ()
+    *command: str, image: str = IMAGE, network: str = "host", options: tuple[str, ...] = ()
 ) -> Iterator[Container]:
-    """A container on the host's network, removed at the end."""
+    """A container, removed at the end; on the host's network, since ours has no other."""
     name = f"sentiment-test-{secrets.token_hex(4)}"
-    call = ["docker", "run", "--rm", "--name", name, "--network", "host", *RESTRICTED, *options]
+    call = ["docker", "run", "--rm", "--name", name, "--network", network, *RESTRICTED, *options]
     process = subprocess.Popen(
         [*call, image, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
