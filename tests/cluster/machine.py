@@ -1,5 +1,8 @@
 """What a cluster may leave on its machine, and the commands that the tests give."""
 
+import contextlib
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -28,6 +31,12 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
     config = cluster("kubeconfig").strip()
     program = cluster("kubectl").strip()
     return output(program, "--kubeconfig", config, "-n", NAMESPACE, *arguments, stdin=stdin)
+
+
+def make_namespace() -> None:
+    """Pods are admitted as soon as it has its service account."""
+    kubectl("create", "namespace", NAMESPACE)
+    kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
 
 
 def traces() -> Left:
@@ -83,6 +92,18 @@ def files() -> set[str]:
         "run/netns/*",
     )
     return {str(path) for pattern in patterns for path in Path("/").glob(pattern)}
+
+
+def power_off() -> None:
+    """What a power cut leaves of a cluster: its files."""
+    while running := processes():
+        for line in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(line.split()[0]), signal.SIGKILL)
+    for point in sorted(mounts(), reverse=True):
+        if point.startswith(f"{STATE}/"):
+            output("umount", "-l", point)
+    output("ip", "link", "del", "sk8s-br")
 
 
 def nothing_left(before: Left) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from . import busybox
-from .machine import NAMESPACE, STATE, cluster, kubectl
+from .machine import NAMESPACE, STATE, cluster, kubectl, make_namespace
 from .waiting import until_equal
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("workload")]
@@ -42,7 +42,7 @@ def workload(running: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     static = shutil.which("busybox")
     assert static, "apt-get install busybox-static"
     cluster("load", busybox.archive(tmp_path_factory.mktemp("image"), Path(static)))
-    kubectl("create", "namespace", NAMESPACE)
+    make_namespace()
     kubectl("apply", "-f", str(Path(__file__).with_name("workload.yaml")))
     kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s")
     yield
