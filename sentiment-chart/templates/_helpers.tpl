@@ -96,9 +96,10 @@ Arguments: root, given value, name of the Secret, key.
 {{- if and (eq (include "sentiment.databaseKind" .) "postgresql") (not .Values.database.existingSecret) }}true{{ end }}
 {{- end }}
 
-{{/* The data of a Secret that is in the cluster already, to roll the pods when it has changed. */}}
+{{/* The data of a Secret that is in the cluster already, to roll the pods when it has changed.
+Arguments: root, name. */}}
 {{- define "sentiment.secretInCluster" -}}
-{{- $secret := lookup "v1" "Secret" .Release.Namespace (include "sentiment.databaseSecret" .) | default dict }}
+{{- $secret := lookup "v1" "Secret" (index . 0).Release.Namespace (index . 1) | default dict }}
 {{- $secret.data | default dict | toJson }}
 {{- end }}
 
@@ -106,7 +107,15 @@ Arguments: root, given value, name of the Secret, key.
 {{- if include "sentiment.makesDatabaseSecret" . }}
   {{- include "sentiment.uri" . | sha256sum }}
 {{- else }}
-  {{- include "sentiment.secretInCluster" . | sha256sum }}
+  {{- include "sentiment.secretInCluster" (list . (include "sentiment.databaseSecret" .)) | sha256sum }}
+{{- end }}
+{{- end }}
+
+{{- define "sentiment.readTokenChecksum" -}}
+{{- if .Values.readToken.existingSecret }}
+  {{- include "sentiment.secretInCluster" (list . .Values.readToken.existingSecret) | sha256sum }}
+{{- else }}
+  {{- include "sentiment.readToken" . | sha256sum }}
 {{- end }}
 {{- end }}
 

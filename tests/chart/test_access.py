@@ -1,6 +1,6 @@
 """Who reaches what: Service, Ingress, HTTPRoute, NetworkPolicy, read token."""
 
-from .rendering import environment, refusal, render
+from .rendering import environment, refusal, render, run_helm
 
 
 def test_the_service_is_the_book_s() -> None:
@@ -160,6 +160,14 @@ def test_the_read_token_can_be_given_or_in_a_secret_of_the_operator_s() -> None:
         ("TOKEN", release.one("Pod", "sentiment-test")["spec"]["containers"][0]),
     ):
         assert environment(each)[variable]["secretKeyRef"]["name"] == "theirs"
+
+
+def test_with_secrets_of_the_operator_s_every_rendering_is_the_same() -> None:
+    """As Argo CD needs, which would otherwise see a change that is none."""
+    sets = {"database__existingSecret": "theirs", "readToken__existingSecret": "theirs-too"}
+    once = render(**sets)
+    run_helm.cache_clear()
+    assert render(**sets) == once
 
 
 def test_the_test_pod_is_not_behind_the_service() -> None:
