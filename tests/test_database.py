@@ -3,11 +3,12 @@ import base64
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -36,6 +37,35 @@ from sentiment_k8s.records import EPOCH, Identities, PredictionRow, iso
 from .postgres_fixtures import execute, fetch
 
 identities = Identities()
+
+
+# What PostgreSQL says to every client when it stops.
+FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+FAREWELL = b"E" + (len(FIELDS) + 4).to_bytes(4, "big") + FIELDS
+
+
+@asynccontextmanager
+async def relay(dsn: str) -> AsyncIterator[tuple[str, Callable[[bytes], None]]]:
+    """Yields an address that leads to the same PostgreSQL, and what puts in a word for it."""
+    there = urlsplit(dsn)
+    clients: list[asyncio.StreamWriter] = []
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        clients.append(writer)
+        answers, requests = await asyncio.open_connection(there.hostname, there.port)
+        await asyncio.gather(copy(reader, requests), copy(answers, writer))
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        who = there.netloc.rpartition("@")[0]
+        through = there._replace(netloc=f"{who}@127.0.0.1:{port}")
+        yield urlunsplit(through), lambda message: clients[0].write(message)
 
 
 def make_row(text: str = "I love AI!", label: str = "POSITIVE") -> PredictionRow:
@@ -477,6 +507,18 @@ class TestWhileAway:
         )
         await database.insert([make_row("after")])
         assert await texts(database) == ["after", "before"]
+
+    async def test_a_farewell_on_an_idle_connection_costs_no_answer(
+        self, database_dsn: str
+    ) -> None:
+        async with relay(database_dsn) as (through, send):
+            database = Database(through)
+            await database.insert([make_row("before")])
+            send(FAREWELL)
+            await execute(database_dsn, "SELECT 1")  # time for it to arrive
+            await database.insert([make_row("after")])
+            assert await texts(database) == ["after", "before"]
+            await database.close()
 
     async def test_a_commit_that_takes_too_long_is_no_answer(self, database_dsn: str) -> None:
         database = Database(database_dsn, write_seconds=0.2)

@@ -27,7 +27,7 @@ UNFIT = (
 )
 
 # What a call ends with when its connection is lost.
-LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 # Where our tables are missing: nobody has made them yet, or they are gone.
 NO_TABLES = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError)
@@ -166,7 +166,9 @@ class Pool:
         if isinstance(error, UNFIT):
             self._idle.append(connection)
             return
-        lost = connection.is_closed()
+        # asyncpg stumbles over a farewell that came while nothing was asked (PostgreSQL stops), and
+        # takes the connection for open until the socket closes too.
+        lost = connection.is_closed() or isinstance(error, asyncpg.InternalClientError)
         # Its state is unknown, or it leads to a server that is going down or has become a standby:
         # the next one may lead to a better one.
         connection.terminate()
