@@ -106,7 +106,10 @@ class Namespace:
         for pod in self.objects("pods"):
             name = name_of(pod)
             said.append(f"{name}: {json.dumps(states(pod))}")
-            said.append(self._said("logs", name, "--all-containers", "--tail=15", "--prefix"))
+            logs = self._said("logs", name, "--all-containers", "--tail=5000", "--prefix")
+            lines = logs.splitlines()
+            said += [line for line in lines[:-15] if '"level": "error"' in line][:15]
+            said += lines[-15:]
             if restarts(pod):
                 said.append(self._said("logs", name, "--previous", "--tail=15", "--prefix"))
         return "\n".join(said)
