@@ -69,13 +69,16 @@ mounts() { awk -v state="$STATE/" 'index($2, state) == 1 {print $2}' /proc/mount
 
 # The programs write some files outside the state folder, and no setting says where.
 forget_files() {
-    local pod id
-    for pod in "$STATE"/containerd/state/io.containerd.runtime.v2.task/k8s.io/*/; do
-        id=$(basename "$pod")
-        rm -f "$(sed 's|^unix://||' "$pod/address" 2>/dev/null)" /var/lib/cni/results/*-"$id"-*
+    local pod file
+    for pod in "$STATE"/containerd/state/io.containerd.runtime.v2.task/k8s.io/*; do
+        rm -f /var/lib/cni/results/*-"$(basename "$pod")"-*
     done
+    for file in /run/containerd/s/*; do  # sockets on which no shim listens
+        grep -qF "$file" /proc/net/unix || rm -f "$file"
+    done
+    rm -f /var/lib/kubelet/device-plugins/{kubelet.sock,kubelet_internal_checkpoint}
+    rmdir -p --ignore-fail-on-non-empty /var/lib/cni/results /var/lib/kubelet/device-plugins /run/containerd/s \
+        2>/dev/null || true
     rm -rf "$STATE"
     find /var/log/containers -xtype l -delete 2>/dev/null || true
-    rm -f /var/lib/kubelet/device-plugins/{kubelet.sock,kubelet_internal_checkpoint}
-    rmdir -p --ignore-fail-on-non-empty /var/lib/cni/results /var/lib/kubelet/device-plugins /run/containerd/s 2>/dev/null || true
 }
