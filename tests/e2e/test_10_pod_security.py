@@ -29,9 +29,12 @@ def test_admission_is_on_and_takes_the_chart_and_its_test(
     assert [name_of(pod) for pod in namespace.objects("pods")]
 
 
-def test_admission_takes_the_manifests_and_the_bare_pod(namespace: Namespace) -> None:
-    said = namespace.kubectl(
-        "apply", "-f", str(MANIFESTS), "-f", str(MANIFESTS / "addons/pod.yaml")
-    )
-    assert "Warning" not in said
+def test_admission_takes_the_manifests(namespace: Namespace) -> None:
+    assert "Warning" not in namespace.kubectl("apply", "-f", str(MANIFESTS))
     namespace.wait_for_pods(3)
+
+
+def test_admission_takes_the_bare_pod(namespace: Namespace) -> None:
+    said = namespace.kubectl("apply", "-f", str(MANIFESTS / "addons/pod.yaml"))
+    assert "Warning" not in said
+    namespace.kubectl("wait", "--for=condition=Ready", "pod/sentiment-pod", "--timeout=120s")
