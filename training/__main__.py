@@ -22,12 +22,14 @@ from transformers import BertForSequenceClassification
 from sentiment_k8s.export import export
 from sentiment_k8s.threads import usable_threads
 
-from . import calibrate, card, data, encoder, evaluate, teacher, train
+from . import calibrate, card, data, encoder, evaluate, soup, train
 from .data import Example, Split
-from .recipes import HELD_OUT, MEAN, RUNS, SPLIT_SEED
+from .recipes import RUNS
 
 HERE = Path(__file__).parent
 NAME = "minilm-l6-sst2"  # what the file says of its source
+HELD_OUT = 1500
+SPLIT_SEED = 1
 SMOOTHED_ON = 100  # training sentences that show which activations outlie
 
 
@@ -50,17 +52,16 @@ def main() -> None:
         args.reference, args.fp32 = root / "reference", root / "model-fp32"
     try:
         examples, dev = data.read(args.sst2, "train"), data.read(args.sst2, "dev")
-        split = teacher.taught(data.split(examples, held_out=HELD_OUT, seed=SPLIT_SEED))
     except data.DataError as error:
         raise SystemExit(str(error)) from None
+    split = data.split(examples, held_out=HELD_OUT, seed=SPLIT_SEED)
     runs = RUNS
     if args.quick:
-        split = Split(
-            split.sentences[:300], split.phrases[:300], split.held_out[:200], split.made[:100]
-        )
+        split = Split(split.sentences[:300], split.phrases[:300], split.held_out[:200])
         runs = {name: small(recipe) for name, recipe in runs.items()}
     figures: dict[str, Any] = {"data": counts(examples, split, dev), "runs": {}}
-    model = trained(runs, split, args.work, figures)
+    candidates = trained(runs, split, args.work, figures)
+    model = chosen(candidates, split, figures)
     publish(model, split, dev, args, figures)
 
 
@@ -75,7 +76,6 @@ def counts(examples: Sequence[Example], split: Split, dev: Sequence[Example]) ->
         "rows": len(examples),
         "sentences": len(split.sentences),
         "phrases": len(split.phrases),
-        "made": len(split.made),
         "held_out": len(split.held_out),
         "dev": len(dev),
     }
@@ -83,51 +83,59 @@ def counts(examples: Sequence[Example], split: Split, dev: Sequence[Example]) ->
 
 def trained(
     recipes: dict[str, train.Recipe], split: Split, work: Path, figures: dict[str, Any]
-) -> BertForSequenceClassification:
-    """The mean of the MEAN runs; a run in `work` that the same recipe made is not trained again."""
+) -> dict[str, BertForSequenceClassification]:
+    """Each recipe's model, trained now or read from `work` when the same recipe made it."""
     work.mkdir(parents=True, exist_ok=True)
+    models = {}
     for name, recipe in recipes.items():
-        folder, done = work / name, work / name / "done.json"
-        if not done.is_file() or json.loads(done.read_text())["recipe"] != asdict(recipe):
+        folder, done = work / name, work / name / "recipe.json"
+        if not done.is_file() or json.loads(done.read_text()) != asdict(recipe):
             started = time.monotonic()
-            start = loaded(work / recipe.start) if recipe.start else encoder.classifier()
-            model = train.run(recipe, split, start, folder, log=work / "log.txt")
-            report = {
-                "recipe": asdict(recipe),
-                "held_out": held_out_figures(model, split),
-                "seconds": round(time.monotonic() - started),
-            }
-            done.write_text(json.dumps(report, indent=2))
-        figures["runs"][name] = json.loads(done.read_text())
-    model = mean([loaded(work / name) for name in MEAN])
-    figures["mean"] = {"runs": MEAN, "held_out": held_out_figures(model, split)}
-    return model
-
-
-def mean(models: Sequence[BertForSequenceClassification]) -> BertForSequenceClassification:
-    """The first model, with the mean of all the models' weights."""
-    states = [model.state_dict() for model in models]
-    models[0].load_state_dict(
-        {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
-    )
-    return models[0]
-
-
-def loaded(folder: Path) -> BertForSequenceClassification:
-    """The model of a run, as a further run starts from it."""
-    return BertForSequenceClassification.from_pretrained(
-        folder, attn_implementation=encoder.ATTENTION
-    ).eval()
+            start = (
+                BertForSequenceClassification.from_pretrained(
+                    work / recipe.start, attn_implementation=encoder.ATTENTION
+                )
+                if recipe.start
+                else encoder.classifier()
+            )
+            train.run(recipe, split, start, folder, log=work / "log.txt")
+            done.write_text(json.dumps(asdict(recipe), indent=2))
+            (folder / "seconds").write_text(f"{time.monotonic() - started:.0f}")
+        models[name] = BertForSequenceClassification.from_pretrained(folder).eval()
+        figures["runs"][name] = {
+            "recipe": asdict(recipe),
+            "held_out": held_out_figures(models[name], split),
+            "seconds": int((folder / "seconds").read_text()),
+        }
+    return models
 
 
 def held_out_figures(model: BertForSequenceClassification, split: Split) -> dict[str, Any]:
-    """Accuracy of the fp32 weights, and their loss at the best temperature."""
+    """Accuracy and the loss that choices are made by, of the fp32 weights."""
     found = train.logits(model, encoder.tokenizer(), [e.text for e in split.held_out]).numpy()
     labels = evaluate.labels(split.held_out)
     return {
         **evaluate.accuracy(found, split.held_out),
         "loss": calibrate.scaled_cross_entropy(found.astype(np.float64), labels),
     }
+
+
+def chosen(
+    candidates: dict[str, BertForSequenceClassification], split: Split, figures: dict[str, Any]
+) -> BertForSequenceClassification:
+    """The greedy soup of the candidates by accuracy on the held-out sentences, then by loss."""
+
+    def cost(model: BertForSequenceClassification) -> tuple[float, ...]:
+        found = held_out_figures(model, split)
+        return 1 - found["accuracy"], found["loss"]
+
+    made = soup.greedy(candidates, cost)
+    figures["soup"] = {
+        "members": made.members,
+        "steps": made.steps,
+        "held_out": held_out_figures(made.model, split),
+    }
+    return made.model
 
 
 def publish(

