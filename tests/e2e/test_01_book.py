@@ -2,14 +2,13 @@
 
 import json
 import time
-from datetime import datetime
 
 import pytest
 
 from .harness.figures import Figures
 from .harness.forward import port_forward
 from .harness.log import Log
-from .harness.namespace import Namespace, Object, condition, states
+from .harness.namespace import Namespace, Object, seconds_to_ready, states
 from .harness.programs import MANIFESTS, run
 from .harness.release import Release
 from .harness.waiting import wait_until
@@ -21,13 +20,6 @@ def predict(url: str) -> Object:
     answer: Object = json.loads(said)
     assert (answer["text"], answer["prediction"]) == ("I love AI!", "POSITIVE"), said
     return answer
-
-
-def seconds_to_ready(pod: Object) -> float:
-    """From a place on a node to the first yes of its readiness probe."""
-    times = [condition(pod, kind)["lastTransitionTime"] for kind in ("PodScheduled", "Ready")]
-    scheduled, ready = map(datetime.fromisoformat, times)
-    return (ready - scheduled).total_seconds()
 
 
 def test_the_bare_pod_answers_without_a_database(namespace: Namespace) -> None:

@@ -5,11 +5,14 @@ import pytest
 from .harness.figures import Figures
 from .harness.load import Load
 from .harness.log import Log
+from .harness.namespace import Namespace, seconds_to_ready
 from .harness.release import Release
 
 
 @pytest.mark.short
-def test_an_upgrade_under_load_fails_nothing(release: Release, log: Log, figures: Figures) -> None:
+def test_an_upgrade_under_load_fails_nothing(
+    release: Release, namespace: Namespace, log: Log, figures: Figures
+) -> None:
     release.install()
     old = release.pods()
     # Clients that keep their connection, and clients that open one for each request.
@@ -21,4 +24,11 @@ def test_an_upgrade_under_load_fails_nothing(release: Release, log: Log, figures
     for one in (load, fresh):
         one.assert_nothing_failed()
     kept = log.assert_keeps(load.answers + fresh.answers)
-    figures(upgrade_seconds=round(seconds, 1), **load.figures(), **kept)
+    one_pod = [seconds_to_ready(pod) for pod in namespace.wait_for_pods(2)]
+    figures(
+        upgrade_seconds=round(seconds, 1),
+        one_pod_seconds=one_pod,
+        fresh_requests=len(fresh.answers),
+        **load.figures(),
+        **kept,
+    )

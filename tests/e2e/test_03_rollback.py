@@ -21,4 +21,9 @@ def test_a_rollback_under_load_fails_nothing(release: Release, log: Log, figures
     for one in (load, fresh):
         one.assert_nothing_failed()
     kept = log.assert_keeps(load.answers + fresh.answers)
-    figures(rollback_seconds=round(seconds, 1), **load.figures(), **kept)
+    figures(
+        rollback_seconds=round(seconds, 1),
+        fresh_requests=len(fresh.answers),
+        **load.figures(),
+        **kept,
+    )

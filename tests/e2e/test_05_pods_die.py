@@ -23,7 +23,8 @@ def test_deleted_pods_fail_nothing(
         load.more(100)
     for one in (load, fresh):
         one.assert_nothing_failed()
-    figures(**load.figures(), **log.assert_keeps(load.answers + fresh.answers))
+    kept = log.assert_keeps(load.answers + fresh.answers)
+    figures(fresh_requests=len(fresh.answers), **load.figures(), **kept)
 
 
 def test_a_drain_fails_nothing(
@@ -39,7 +40,8 @@ def test_a_drain_fails_nothing(
         load.more(100)
     for one in (load, fresh):
         one.assert_nothing_failed()
-    figures(**load.figures(), **log.assert_keeps(load.answers + fresh.answers))
+    kept = log.assert_keeps(load.answers + fresh.answers)
+    figures(fresh_requests=len(fresh.answers), **load.figures(), **kept)
 
 
 def test_a_killed_server_fails_only_what_it_was_answering(

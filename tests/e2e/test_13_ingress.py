@@ -49,7 +49,8 @@ def test_the_ingress_leads_to_the_service_also_during_a_rollout(
         load.more(100)
     for one in (load, fresh):
         one.assert_nothing_failed()
-    figures(**load.figures(), **log.assert_keeps(load.answers + fresh.answers))
+    kept = log.assert_keeps(load.answers + fresh.answers)
+    figures(fresh_requests=len(fresh.answers), **load.figures(), **kept)
 
 
 def test_tls_by_a_value(release: Release, namespace: Namespace, tmp_path: Path) -> None:

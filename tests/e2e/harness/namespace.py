@@ -4,6 +4,7 @@ import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from .programs import CommandFailed, kubectl, run
@@ -161,6 +162,13 @@ def condition(one: Object, kind: str) -> Object:
 
 def ready(pod: Object) -> bool:
     return condition(pod, "Ready").get("status") == "True"
+
+
+def seconds_to_ready(pod: Object) -> float:
+    """From a place on a node to the first yes of its readiness probe."""
+    times = [condition(pod, kind)["lastTransitionTime"] for kind in ("PodScheduled", "Ready")]
+    scheduled, ready = map(datetime.fromisoformat, times)
+    return (ready - scheduled).total_seconds()
 
 
 def statuses(pod: Object) -> list[Object]:
