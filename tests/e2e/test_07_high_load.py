@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .harness.books_app import Limits, books_app, database_for_it
+from .harness.books_app import Limits, books_app, database_for_it, watch
 from .harness.figures import Figures
 from .harness.limits import used
 from .harness.load import SENTENCES, Load
@@ -74,13 +74,10 @@ def test_the_books_own_app_for_comparison(
 ) -> None:
     release.install("--set", "replicas=0")
     url = database_for_it(namespace)
-    try:
-        with books_app(Limits(memory_mib, cpus=1), url, tmp_path / "log") as app:
-            with Load("http://{}:{}".format(*app.address), connections=CLIENTS) as load:
-                load.last(minutes * 60)
-            figures(memory_mib=memory_mib, rss_peak_mib=app.peak_rss_mib(), **load.figures())
-    except SystemExit:  # the kernel killed it
-        figures(memory_mib=memory_mib, outcome="did not start")
+    with books_app(Limits(memory_mib, cpus=1), url, tmp_path / "log") as app:
+        with Load("http://{}:{}".format(*app.address), connections=CLIENTS) as load:
+            peak, killed = watch(app, load, minutes * 60)
+    figures(memory_mib=memory_mib, rss_peak_mib=peak, killed_after_seconds=killed, **load.figures())
 
 
 def test_beyond_capacity_the_answer_is_429(

@@ -1,6 +1,7 @@
 """The book's own first app as a process of this machine, in a cgroup with a pod's limits."""
 
 import os
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from bench import machine, servers
 from bench.seed_app import FOLDER
 
 from .limits import MIB
+from .load import Load
 from .log import Log
 from .namespace import Namespace
 
@@ -76,6 +78,23 @@ def books_app(limits: Limits, database_url: str, log: Path) -> Iterator[servers.
         )  # fmt: skip
         with app:
             yield app
+
+
+def watch(app: servers.Server, load: Load, seconds: float) -> tuple[float, float | None]:
+    """Go on with a load for so long.
+
+    Returns:
+        The app's peak memory in MiB, and after how many seconds the kernel killed it, if it did.
+    """
+    started = time.monotonic()
+    peak = 0.0
+    while (passed := time.monotonic() - started) < seconds:
+        try:
+            peak = round(app.peak_rss_mib(), 1)
+        except ValueError:  # it has ended, and has no memory any more
+            return peak, round(passed, 1)
+        load.last(0.2)
+    return peak, None
 
 
 def database_for_it(namespace: Namespace) -> str:
