@@ -53,7 +53,7 @@ cluster: ## Leave a ready Kubernetes: kind's or minikube's, else our own (CONTEX
 cluster-test: $(VENV)/dev ## Test our own cluster (as root; it starts and stops it)
 	@tools/cluster/test
 
-e2e: $(VENV)/dev ## Run the scenarios on a real cluster, as root (E2E=short: CI's; E2E="-k ingress")
+e2e: $(VENV)/dev ## Run the scenarios on a real cluster, as root (E2E=short: the ones of CI; E2E=FILE)
 	@BIN=$(BIN) tests/e2e/run $(if $(filter short,$(E2E)),-m short,$(E2E))
 
 image: ## Build sentiment-app:latest (as root where no Docker engine runs)
