@@ -53,7 +53,7 @@ def test_a_database_that_is_not_there(release: Release, namespace: Namespace) ->
 def test_a_server_that_cannot_start(
     value: str, about: str, release: Release, namespace: Namespace
 ) -> None:
-    release.install("--set", value, "--set", "replicas=1", wait=False)
+    release.install("--set-string", value, "--set", "replicas=1", wait=False)
     assert_one_sentence(sentence(namespace, about))
 
 
