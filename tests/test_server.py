@@ -110,6 +110,23 @@ def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path, fl
     assert flag in sentence
 
 
+def test_one_port_for_both_the_api_and_the_metrics_is_one_sentence(data_dir: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-m", "sentiment_k8s", "serve", "--port", port]
+    done = subprocess.run(
+        [*command, "--data-dir", str(data_dir), "--metrics-port", port],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    [sentence] = done.stderr.splitlines()
+    assert "--metrics-port" in sentence
+
+
 def test_a_shutdown_shorter_than_the_deadline_is_warned_of(data_dir: Path) -> None:
     with running_server(data_dir, SENTIMENT_SHUTDOWN_TIMEOUT_SECONDS="1") as server:
         [warning] = [line for line in server.log if line["level"] == "warning"]

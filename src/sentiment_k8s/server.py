@@ -22,6 +22,7 @@ from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
+BACKLOG = 2048  # connections that wait to be accepted
 OTHER_FILES = 256  # open files that are no connections
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -68,7 +69,10 @@ class Server(uvicorn.Server):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket bound to the settings' address.
+    """A socket that listens on the settings' address.
+
+    It listens from now on, so that nobody else can: a port that is only bound can be bound once
+    more. Who connects during the start waits for the answer instead of being refused.
 
     Raises:
         SettingsError: the address cannot be had.
@@ -78,6 +82,7 @@ def listen(settings: Settings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise SettingsError(
@@ -180,7 +185,7 @@ async def serve(settings: Settings) -> None:
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        backlog=2048,
+        backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_timeout_seconds,
     )
