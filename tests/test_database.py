@@ -49,23 +49,32 @@ async def relay(dsn: str) -> AsyncIterator[tuple[str, Callable[[bytes], None]]]:
     """Yields an address that leads to the same PostgreSQL, and what puts in a word for it."""
     there = urlsplit(dsn)
     clients: list[asyncio.StreamWriter] = []
+    forwarding: list[asyncio.Task[None]] = []
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 writer.write(data)
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         clients.append(writer)
         answers, requests = await asyncio.open_connection(there.hostname, there.port)
         await asyncio.gather(copy(reader, requests), copy(answers, writer))
 
-    async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        forwarding.append(asyncio.create_task(forward(reader, writer)))
+
+    async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         who = there.netloc.rpartition("@")[0]
         through = there._replace(netloc=f"{who}@127.0.0.1:{port}")
         yield urlunsplit(through), lambda message: clients[0].write(message)
+        for client in clients:
+            client.close()
+        await asyncio.gather(*forwarding)
 
 
 def make_row(text: str = "I love AI!", label: str = "POSITIVE") -> PredictionRow:
