@@ -8,6 +8,7 @@ from .harness.load import Load, describe
 from .harness.log import Log
 from .harness.namespace import Namespace, name_of, restarts
 from .harness.release import Release
+from .harness.traffic import Traffic
 from .harness.waiting import wait_until
 
 ENDED_SECONDS = 0.5  # until the kernel has closed a killed process's connections
@@ -18,15 +19,12 @@ def test_deleted_pods_fail_nothing(
     release: Release, namespace: Namespace, log: Log, figures: Figures
 ) -> None:
     release.install()
-    with Load(release.url) as load, Load(release.url, connections=2, renew=1) as fresh:
+    with Traffic.at(release.url) as traffic:
         for pod in namespace.pods():
             namespace.kubectl("delete", "pod", name_of(pod))
             namespace.wait_for_pods(2)
-        load.more(100)
-    for one in (load, fresh):
-        one.assert_nothing_failed()
-    kept = log.assert_keeps(load.answers + fresh.answers)
-    figures(fresh_requests=len(fresh.answers), **load.figures(), **kept)
+        traffic.more(100)
+    figures(**traffic.assert_unharmed(log))
 
 
 def test_a_drain_fails_nothing(
@@ -34,16 +32,13 @@ def test_a_drain_fails_nothing(
 ) -> None:
     release.install()
     old = release.pods()
-    with Load(release.url) as load, Load(release.url, connections=2, renew=1) as fresh:
+    with Traffic.at(release.url) as traffic:
         for pod in namespace.pods():
             namespace.evict(pod)
         release.wait_until_gone(old)
         namespace.wait_for_pods(2)
-        load.more(100)
-    for one in (load, fresh):
-        one.assert_nothing_failed()
-    kept = log.assert_keeps(load.answers + fresh.answers)
-    figures(fresh_requests=len(fresh.answers), **load.figures(), **kept)
+        traffic.more(100)
+    figures(**traffic.assert_unharmed(log))
 
 
 def test_a_killed_server_fails_only_what_it_was_answering(

@@ -11,6 +11,7 @@ from .harness.log import Log
 from .harness.namespace import Namespace
 from .harness.programs import ROOT, run
 from .harness.release import Release
+from .harness.traffic import Traffic
 from .harness.waiting import wait_until
 
 HOST = "sentiment.local"  # the book's
@@ -43,14 +44,11 @@ def test_the_ingress_leads_to_the_service_also_during_a_rollout(
     wait_until("the route", lambda: status(HOST) == 200, seconds=30)
     assert status("elsewhere.local") == 404
     old = release.pods()
-    with Load(CLEAR, host=HOST) as load, Load(CLEAR, host=HOST, connections=2, renew=1) as fresh:
+    with Traffic.at(CLEAR, HOST) as traffic:
         release.upgrade(*ingress, "--set-string", "podAnnotations.rolled=yes")
         release.wait_until_gone(old)
-        load.more(100)
-    for one in (load, fresh):
-        one.assert_nothing_failed()
-    kept = log.assert_keeps(load.answers + fresh.answers)
-    figures(fresh_requests=len(fresh.answers), **load.figures(), **kept)
+        traffic.more(100)
+    figures(**traffic.assert_unharmed(log))
 
 
 def test_tls_by_a_value(release: Release, namespace: Namespace, tmp_path: Path) -> None:
