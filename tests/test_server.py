@@ -94,18 +94,18 @@ def test_sigterm_during_the_start_ends_it_at_once_and_in_order(data_dir: Path) -
     assert not (data_dir / "postgresql" / "postmaster.pid").exists()
 
 
-@pytest.mark.parametrize("flag", ["--port", "--metrics-port"])
-def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path, flag: str) -> None:
-    command = [sys.executable, "-m", "sentiment_k8s", "serve", "--port", "0"]
-    done = subprocess.run(
-        [*command, "--data-dir", str(data_dir), flag, str(server.port)],
-        env=environment({}),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+def sentence_of_a_start_that_fails(data_dir: Path, *flags: str) -> str:
+    command = [sys.executable, "-m", "sentiment_k8s", "serve", "--data-dir", str(data_dir), *flags]
+    done = subprocess.run(command, env=environment({}), capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     [sentence] = done.stderr.splitlines()
+    return sentence
+
+
+@pytest.mark.parametrize("flag", ["--port", "--metrics-port"])
+def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path, flag: str) -> None:
+    flags = ["--port", "0", flag, str(server.port)]
+    sentence = sentence_of_a_start_that_fails(data_dir, *flags)
     assert f"port {server.port}" in sentence
     assert flag in sentence
 
@@ -114,17 +114,8 @@ def test_one_port_for_both_the_api_and_the_metrics_is_one_sentence(data_dir: Pat
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "sentiment_k8s", "serve", "--port", port]
-    done = subprocess.run(
-        [*command, "--data-dir", str(data_dir), "--metrics-port", port],
-        env=environment({}),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert done.returncode == 1
-    [sentence] = done.stderr.splitlines()
-    assert "--metrics-port" in sentence
+    flags = ["--port", port, "--metrics-port", port]
+    assert "--metrics-port" in sentence_of_a_start_that_fails(data_dir, *flags)
 
 
 def test_a_shutdown_shorter_than_the_deadline_is_warned_of(data_dir: Path) -> None:
