@@ -22,7 +22,7 @@ COMMANDS = [
     line
     for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
     for line in block.splitlines()
-    # Those of the cluster are run, as printed, by tests/e2e/test_01_book.py.
+    # tests/e2e/test_01_book.py does what those for a cluster do.
     if not line.startswith(("curl", "make", "docker", "helm", "kubectl"))
 ]
 # What differs from run to run.
