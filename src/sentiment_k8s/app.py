@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 
 from . import __version__
 from .api import page, predict, predictions, probes
+from .api.classifier import Classifier
 from .api.middleware import RequestMiddleware, add_error_handlers
 from .api.shortcut import Shortcut
 from .logs import set_up_logging
@@ -37,7 +38,7 @@ def create_app(service: Service) -> ASGIApp:
         redirect_slashes=False,  # the redirect would repeat the text
     )
     add_error_handlers(api)
-    every_text = predict.router(service)
+    every_text = predict.router(Classifier(service))
     for routes in (every_text, predictions.router(service), probes.router(service)):
         api.include_router(routes)
     page.add_page(api)

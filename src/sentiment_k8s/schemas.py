@@ -211,10 +211,17 @@ def _explained(error: ValidationError) -> RequestError:
             return RequestError(f"{name}: {message}." if name else f"The body: {message}.")
 
 
-def answer(row: PredictionRow, top_k: int | None, *, recorded: bool) -> dict[str, Any]:
-    """An `Answer` as plain data, ready for JSON: building the model would only check our own."""
+def answer(text: str, row: PredictionRow, top_k: int | None, *, recorded: bool) -> dict[str, Any]:
+    """An `Answer` as plain data, ready for JSON: building the model would only check our own.
+
+    Args:
+        text: as it was sent; the row may keep less of it.
+        row: of the text.
+        top_k: how many labels' scores to add.
+        recorded: whether the row is in the log.
+    """
     fields: dict[str, Any] = {
-        "text": row.text,
+        "text": text,
         "prediction": row.prediction,
         "score": row.score,
         "id": row.id if recorded else None,

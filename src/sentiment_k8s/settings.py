@@ -89,8 +89,40 @@ class Settings(BaseModel):
         ge=1,
         description="An idle connection, or an answer nobody reads, is dropped after this.",
     )
+    record_text: Literal["full", "redacted", "hash"] = Field(
+        "full",
+        description="What the log keeps of a text: all, what is left without addresses and "
+        "numbers of persons, or a digest keyed by the text key.",
+    )
+    text_key: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="Secret key of the digests, the same for all servers of one log; "
+        "--record-text hash needs it.",
+    )
+    idempotency_seconds: int = Field(
+        24 * 3600, ge=1, description="For how long the answer to an Idempotency-Key is kept."
+    )
     commit_timeout_seconds: float = Field(
-        1.0, gt=0, description="A commit that takes longer is an error; the answer is 503."
+        0.8,
+        gt=0,
+        description="A commit that takes longer is given up: its rows go to the spool, or the "
+        "answer is 503.",
+    )
+    spool: Literal["on", "strict"] = Field(
+        "on",
+        description="While PostgreSQL is away: `on` keeps rows on disk until it is back, `strict` "
+        "answers 503.",
+    )
+    spool_dir: Path | None = Field(
+        None, description="Folder of the spool, of this server alone; `spool` in the data folder."
+    )
+    spool_max_bytes: ByteSize = Field(
+        ByteSize(256 * 1024 * 1024), gt=0, description="Most bytes in the spool; then it is 503."
+    )
+    spool_adopt: bool = Field(
+        False,
+        description="Also write what is left in folders beside the spool's whose servers are gone.",
     )
     token_budget: int = Field(
         512, ge=1, description="Tokens in one batch, padding included; one text may exceed it."
@@ -155,7 +187,13 @@ def value_kind(field: str) -> str:
     annotation: Any = Settings.model_fields[field].annotation
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
-    kinds = {ByteSize: "bytes", int: "integer", float: "number", Path: "path"}
+    kinds = {
+        ByteSize: "bytes",
+        bool: "true \\| false",
+        int: "integer",
+        float: "number",
+        Path: "path",
+    }
     return kinds.get(annotation, "text")
 
 

@@ -4,7 +4,6 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import TooLarge
 from ..schemas import (
     Answer,
     Answers,
@@ -15,11 +14,9 @@ from ..schemas import (
     parse_json,
     parse_strings,
 )
-from ..service import Service
+from .classifier import Classifier
 from .http import (
-    BodyReader,
     LeanRoute,
-    cancelled_when_client_hangs_up,
     documented_body,
     documented_errors,
     documented_query,
@@ -28,28 +25,20 @@ from .http import (
 )
 
 
-def router(service: Service) -> APIRouter:
+def router(classifier: Classifier) -> APIRouter:
     """The routes that classify."""
     routes = APIRouter(route_class=LeanRoute, tags=["predict"])
-    settings = service.settings
-    bodies = BodyReader(settings.max_body_bytes, settings.body_timeout_seconds)
-    recorded = service.record_mode != "off"
 
     async def classify(
         request: Request, texts: list[str], options: PredictOptions
     ) -> list[dict[str, object]]:
-        if len(texts) > settings.max_texts:
-            raise TooLarge(
-                f"{len(texts)} texts in one request; {settings.max_texts} are allowed: send parts."
-            )
-        with cancelled_when_client_hangs_up(request):
-            rows = await service.pipeline.classify(
-                texts,
-                truncate=options.truncate,
-                subject=options.subject,
-                request_id=request.scope["request_id"],
-            )
-        return [answer(row, options.top_k, recorded=recorded) for row in rows]
+        rows = await classifier.classify(
+            request, texts, truncate=options.truncate, subject=options.subject
+        )
+        return [
+            answer(text, row, options.top_k, recorded=classifier.recorded)
+            for text, row in zip(texts, rows, strict=True)
+        ]
 
     @routes.get(
         "/predict",
@@ -72,7 +61,7 @@ def router(service: Service) -> APIRouter:
         openapi_extra=documented_body(PredictRequest),
     )
     async def predict_body(request: Request) -> Response:
-        async with bodies.reading(request) as content:
+        async with classifier.bodies.reading(request) as content:
             body = parse_json(PredictRequest, content)
             if body.texts is not None:
                 return json_response({"predictions": await classify(request, body.texts, body)})

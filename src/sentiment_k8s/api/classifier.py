@@ -1,0 +1,56 @@
+"""What every route that classifies shares, whatever its protocol."""
+
+from collections.abc import Sequence
+
+from starlette.requests import Request
+
+from ..errors import TooLarge
+from ..records import PredictionRow
+from ..service import Service
+from .http import BodyReader, cancelled_when_client_hangs_up
+
+
+class Classifier:
+    """Texts of a request to their rows, within the limits of a request.
+
+    Args:
+        service: the parts of the server.
+
+    Attributes:
+        bodies: reads the bodies of all routes, bounded together.
+        recorded: whether rows go to the log.
+    """
+
+    def __init__(self, service: Service) -> None:
+        settings = service.settings
+        self.bodies = BodyReader(settings.max_body_bytes, settings.body_timeout_seconds)
+        self.recorded = service.record_mode != "off"
+        self._service = service
+        self._max_texts = settings.max_texts
+
+    async def classify(
+        self,
+        request: Request,
+        texts: Sequence[str],
+        *,
+        truncate: bool = True,
+        subject: str | None = None,
+    ) -> list[PredictionRow]:
+        """One durable row a text, in order.
+
+        Raises:
+            TooLarge: too many texts.
+            ClientDisconnect: nobody waits for the answer any more.
+            SentimentError: as `Pipeline.classify` says.
+        """
+        if len(texts) > self._max_texts:
+            raise TooLarge(
+                f"{len(texts)} texts in one request; {self._max_texts} are allowed: send parts."
+            )
+        with cancelled_when_client_hangs_up(request):
+            return await self._service.pipeline.classify(
+                texts,
+                truncate=truncate,
+                subject=subject,
+                request_id=request.scope["request_id"],
+            )
