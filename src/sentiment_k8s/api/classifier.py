@@ -33,10 +33,18 @@ class Classifier:
         request: Request,
         texts: Sequence[str],
         *,
+        body: bytes = b"",
         truncate: bool = True,
         subject: str | None = None,
     ) -> list[PredictionRow]:
         """One durable row a text, in order.
+
+        Args:
+            request: whose answer the rows will be.
+            texts: what to classify.
+            body: of the request, as it came: what its Idempotency-Key, if any, stands for.
+            truncate: cut an over-long text; otherwise it is an error.
+            subject: opaque id of the person, kept for later erasure.
 
         Raises:
             TooLarge: too many texts.
