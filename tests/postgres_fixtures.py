@@ -10,13 +10,14 @@ import secrets
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
 import pytest
 
+from sentiment_k8s.database import Database
 from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
 from sentiment_k8s.postgres_binaries import find_binaries
@@ -52,6 +53,16 @@ async def fetch(dsn: str, query: str, *arguments: object) -> list[asyncpg.Record
         return await connection.fetch(query, *arguments)
     finally:
         await connection.close()
+
+
+async def wait_until_blocked(connection: asyncpg.Connection, sessions: int) -> None:
+    """Return once this many other sessions wait for a lock in the connection's database."""
+    blocked = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
+        " WHERE NOT granted AND datname = current_database()"
+    )
+    while await connection.fetchval(blocked) < sessions:  # noqa: ASYNC110 - a lock wakes nobody
+        await asyncio.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
@@ -133,3 +144,10 @@ def migrated(new_database: Callable[[str], str]) -> str:
 def database_dsn(new_database: Callable[[str], str], migrated: str) -> str:
     """A database of the test's own, with the schema at head."""
     return new_database(migrated)
+
+
+@pytest.fixture
+async def database(database_dsn: str) -> AsyncIterator[Database]:
+    database = Database(database_dsn)
+    yield database
+    await database.close()

@@ -1,43 +1,32 @@
 import asyncio
-import base64
-import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from sentiment_k8s.connections import place_of
-from sentiment_k8s.database import (
-    BY_ID_AND_TIME,
-    COUNT,
-    PAGE_BYTES,
-    Database,
-    page_query,
-    time_in,
-)
+from sentiment_k8s.database import Database
 from sentiment_k8s.errors import (
     DatabaseUnavailable,
     Overloaded,
-    RequestError,
     RowsRefused,
     SettingsError,
 )
 from sentiment_k8s.migrations import upgrade
+from sentiment_k8s.pages import prediction, predictions
 from sentiment_k8s.postgres import EmbeddedPostgres
-from sentiment_k8s.records import EPOCH, Identities, PredictionRow, iso
+from sentiment_k8s.records import EPOCH, PredictionRow, iso
+from sentiment_k8s.stats import stats
+from sentiment_k8s.testing import example_row
 
-from .postgres_fixtures import execute, fetch
-
-identities = Identities()
-
+from .log_rows import at, texts
+from .postgres_fixtures import execute, fetch, wait_until_blocked
 
 # What PostgreSQL says to every client when it stops.
 FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
@@ -77,61 +66,6 @@ async def relay(dsn: str) -> AsyncIterator[tuple[str, Callable[[bytes], None]]]:
         await asyncio.gather(*forwarding)
 
 
-def make_row(text: str = "I love AI!", label: str = "POSITIVE") -> PredictionRow:
-    row_id, created_at = identities.next()
-    return PredictionRow(
-        id=row_id,
-        created_at=created_at,
-        text=text,
-        prediction=label,
-        score=0.75,
-        scores={"POSITIVE": 0.75, "NEGATIVE": 0.25},
-        model="bundled",
-        revision="0123abcd",
-        precision="int8",
-        tokens=7,
-        truncated=False,
-        queue_seconds=0.001,
-        inference_seconds=0.004,
-        request_id="request-1",
-        subject="person-1",
-    )
-
-
-def at(row: PredictionRow, time: datetime) -> PredictionRow:
-    """The same row as of another time."""
-    milliseconds = (time - EPOCH) // timedelta(milliseconds=1)
-    lower = row.id.int & ((1 << 80) - 1)
-    return replace(row, id=UUID(int=milliseconds << 80 | lower), created_at=time)
-
-
-@pytest.fixture
-async def database(database_dsn: str) -> AsyncIterator[Database]:
-    database = Database(database_dsn)
-    yield database
-    await database.close()
-
-
-async def texts(database: Database, **filters: Any) -> list[str]:
-    """All texts that pass some filters, page by page."""
-    found, cursor = [], None
-    while True:
-        rows, cursor = await database.predictions(limit=2, cursor=cursor, **filters)
-        found += [row["text"] for row in rows]
-        if cursor is None:
-            return found
-
-
-async def wait_until_blocked(connection: asyncpg.Connection, sessions: int) -> None:
-    """Return once this many other sessions wait for a lock in the connection's database."""
-    blocked = (
-        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database"
-        " WHERE NOT granted AND datname = current_database()"
-    )
-    while await connection.fetchval(blocked) < sessions:  # noqa: ASYNC110 - a lock wakes nobody
-        await asyncio.sleep(0.01)
-
-
 async def insert_until_it_works(database: Database, row: PredictionRow) -> None:
     while True:
         with suppress(DatabaseUnavailable):
@@ -147,42 +81,15 @@ async def as_many_connections_as_possible(dsn: str) -> list[asyncpg.Connection]:
     return connections
 
 
-async def plan(dsn: str, query: str, *arguments: object) -> str:
-    connection = await asyncpg.connect(dsn)
-    try:
-        # A few rows are read fastest without any index; ask for what many rows would get.
-        await connection.execute("SET enable_seqscan = off")
-        rows = await connection.fetch(f"EXPLAIN {query}", *arguments)
-    finally:
-        await connection.close()
-    return "\n".join(row[0] for row in rows)
-
-
 class TestInsert:
     async def test_a_row_comes_back_as_it_went_in(self, database: Database) -> None:
-        row = make_row("I ❤ AI! \u202e\U0001f600")
+        row = example_row("I ❤ AI! \u202e\U0001f600", subject="person-1")
         await database.insert([row])
-        found = await database.prediction(row.id)
-        assert json.loads(json.dumps(found)) == {
-            "id": str(row.id),
-            "created_at": iso(row.created_at),
-            "text": "I ❤ AI! \u202e\U0001f600",
-            "prediction": "POSITIVE",
-            "score": 0.75,
-            "scores": {"POSITIVE": 0.75, "NEGATIVE": 0.25},
-            "model": "bundled",
-            "revision": "0123abcd",
-            "precision": "int8",
-            "tokens": 7,
-            "truncated": False,
-            "queue_seconds": 0.001,
-            "inference_seconds": 0.004,
-            "request_id": "request-1",
-            "subject": "person-1",
-        }
+        found = await prediction(database, row.id)
+        assert found == asdict(row) | {"id": str(row.id), "created_at": iso(row.created_at)}
 
     async def test_a_row_that_is_written_twice_is_one_row(self, database: Database) -> None:
-        rows = [make_row(str(number)) for number in range(3)]
+        rows = [example_row(str(number)) for number in range(3)]
         await database.insert(rows[:2])
         await database.insert(rows)
         assert await texts(database) == ["2", "1", "0"]
@@ -193,14 +100,14 @@ class TestInsert:
     async def test_more_inserts_at_once_than_connections_all_succeed(
         self, database: Database
     ) -> None:
-        await asyncio.gather(*(database.insert([make_row()]) for _ in range(20)))
+        await asyncio.gather(*(database.insert([example_row()]) for _ in range(20)))
         assert len(await texts(database)) == 20
 
     @pytest.mark.parametrize("bad", ["a\0b", "a\ud800b"])
     async def test_only_the_row_that_postgresql_cannot_hold_is_refused(
         self, database: Database, bad: str
     ) -> None:
-        rows = [make_row("first"), make_row(bad), make_row("last")]
+        rows = [example_row("first"), example_row(bad), example_row("last")]
         with pytest.raises(RowsRefused) as raised:
             await database.insert(rows)
         assert set(raised.value.refused) == {rows[1].id}
@@ -209,7 +116,7 @@ class TestInsert:
         assert await texts(database) == ["last", "first"]
 
     async def test_a_single_bad_row_is_refused(self, database: Database) -> None:
-        row = make_row("\0")
+        row = example_row("\0")
         with pytest.raises(RowsRefused) as raised:
             await database.insert([row])
         assert set(raised.value.refused) == {row.id}
@@ -226,8 +133,8 @@ class TestInsert:
             "CREATE TRIGGER count_attempt BEFORE INSERT ON predictions"
             " FOR EACH STATEMENT EXECUTE FUNCTION count_attempt()",
         )
-        rows = [make_row(str(number)) for number in range(63)]
-        bad = make_row("bad")
+        rows = [example_row(str(number)) for number in range(63)]
+        bad = example_row("bad")
         with pytest.raises(RowsRefused) as raised:
             await database.insert([*rows[:40], bad, *rows[40:]])
         assert set(raised.value.refused) == {bad.id}
@@ -237,191 +144,9 @@ class TestInsert:
 
     async def test_a_row_of_any_time_has_a_place(self, database: Database) -> None:
         times = [datetime(1971, 2, 3, tzinfo=UTC), datetime(2999, 2, 3, tzinfo=UTC)]
-        rows = [at(make_row(str(time.year)), time) for time in times]
+        rows = [at(example_row(str(time.year)), time) for time in times]
         await database.insert(rows)
         assert await texts(database) == ["2999", "1971"]
-
-
-class TestPages:
-    async def test_pages_neither_repeat_nor_miss_a_row_while_rows_come_in(
-        self, database: Database
-    ) -> None:
-        await database.insert([make_row(str(number)) for number in range(10)])
-        seen, cursor = [], None
-        while True:
-            rows, cursor = await database.predictions(limit=3, cursor=cursor)
-            seen += [row["text"] for row in rows]
-            await database.insert([make_row("newer")])
-            if cursor is None:
-                break
-        assert seen == [str(number) for number in reversed(range(10))]
-
-    async def test_rows_of_one_moment_are_paged_by_id(self, database: Database) -> None:
-        moment = datetime.now(UTC).replace(microsecond=0)
-        await database.insert([at(make_row(str(number)), moment) for number in range(7)])
-        assert sorted(await texts(database)) == [str(number) for number in range(7)]
-
-    async def test_a_full_last_page_has_no_next_one(self, database: Database) -> None:
-        await database.insert([make_row(), make_row()])
-        assert (await database.predictions(limit=2))[1] is None
-
-    async def test_a_page_of_long_texts_ends_early_and_the_next_goes_on(
-        self, database: Database
-    ) -> None:
-        most = 3 * PAGE_BYTES // 8
-        await database.insert([make_row(str(n) + "ä" * (most // 2)) for n in range(7)])
-        pages, cursor = [], None
-        while True:
-            rows, cursor = await database.predictions(limit=500, cursor=cursor)
-            pages.append([row["text"][0] for row in rows])
-            if cursor is None:
-                break
-        assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
-
-    async def test_a_text_longer_than_a_page_is_a_page(self, database: Database) -> None:
-        await database.insert([make_row("old"), make_row("x" * (PAGE_BYTES + 1)), make_row("new")])
-        lengths, cursor = [], None
-        while True:
-            rows, cursor = await database.predictions(cursor=cursor)
-            lengths.append([len(row["text"]) for row in rows])
-            if cursor is None:
-                break
-        assert lengths == [[3, PAGE_BYTES + 1], [3]]
-
-    async def test_rows_are_filtered_by_label_and_time(self, database: Database) -> None:
-        noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
-        hour = timedelta(hours=1)
-        await database.insert(
-            [
-                at(make_row(f"{label} {hours}", label), noon + hours * hour)
-                for hours in range(4)
-                for label in ("POSITIVE", "NEGATIVE")
-            ]
-        )
-        assert await texts(
-            database, label="NEGATIVE", since=noon + hour, until=noon + 3 * hour
-        ) == ["NEGATIVE 2", "NEGATIVE 1"]
-        assert await texts(database, label="neither") == []
-
-    async def test_a_row_by_the_books_insert_has_nulls(
-        self, database: Database, database_dsn: str
-    ) -> None:
-        await execute(database_dsn, "INSERT INTO predictions (text) VALUES ('by hand')")
-        (row,), _ = await database.predictions()
-        assert (row["text"], row["prediction"], row["scores"], row["model"]) == (
-            ("by hand", None, None, None)
-        )
-
-    @pytest.mark.parametrize(
-        "cursor",
-        [
-            "",
-            "x",
-            "not base64!",
-            "ü",
-            "AAAA",
-            base64.urlsafe_b64encode(b"\x7f" * 24).decode(),
-            base64.urlsafe_b64encode(b"\x80" * 24).decode(),
-        ],
-    )
-    async def test_a_cursor_that_is_not_ours_is_refused(
-        self, database: Database, cursor: str
-    ) -> None:
-        with pytest.raises(RequestError, match="cursor is not valid"):
-            await database.predictions(cursor=cursor)
-
-    @pytest.mark.parametrize("label", ["a\0b", "\ud800"])
-    async def test_a_label_that_cannot_be_is_refused(self, database: Database, label: str) -> None:
-        with pytest.raises(RequestError, match="check label"):
-            await database.predictions(label=label)
-
-
-class TestOneRow:
-    @pytest.mark.parametrize("row_id", [uuid4(), UUID(int=0), UUID(int=2**128 - 1)])
-    async def test_an_unknown_id_is_none(self, database: Database, row_id: UUID) -> None:
-        assert await database.prediction(row_id) is None
-
-    async def test_a_row_whose_time_was_set_by_hand_is_found(
-        self, database: Database, database_dsn: str
-    ) -> None:
-        row = make_row()
-        values = f"('{row.id}', 'x', '2020-01-01')"
-        await execute(
-            database_dsn, f"INSERT INTO predictions (id, text, created_at) VALUES {values}"
-        )
-        found = await database.prediction(row.id)
-        assert found
-        assert found["created_at"] == "2020-01-01T00:00:00.000Z"
-
-
-class TestStats:
-    async def test_rows_are_counted_by_label_and_time(
-        self, database: Database, database_dsn: str
-    ) -> None:
-        since = datetime(2026, 1, 5, tzinfo=UTC)
-        minutes = [0, 59, 60, 179, 180, -1]  # the last two lie outside
-        await database.insert([at(make_row(), since + timedelta(minutes=m)) for m in minutes])
-        await database.insert([at(make_row(label="NEGATIVE"), since)])
-        await execute(
-            database_dsn,
-            "INSERT INTO predictions (text, created_at) VALUES ('no label', '2026-01-05')",
-        )
-        assert await database.stats(since, since + timedelta(hours=3), buckets=3) == {
-            "since": "2026-01-05T00:00:00.000Z",
-            "until": "2026-01-05T03:00:00.000Z",
-            "bucket_seconds": 3600,
-            "buckets": [
-                {"start": "2026-01-05T00:00:00.000Z", "counts": {"POSITIVE": 2, "NEGATIVE": 1}},
-                {"start": "2026-01-05T01:00:00.000Z", "counts": {"POSITIVE": 1}},
-                {"start": "2026-01-05T02:00:00.000Z", "counts": {"POSITIVE": 1}},
-            ],
-            "totals": {"POSITIVE": 4, "NEGATIVE": 1},
-        }
-
-    async def test_widths_that_do_not_divide_lose_no_row(self, database: Database) -> None:
-        since = datetime(2026, 1, 5, tzinfo=UTC)
-        seconds = timedelta(seconds=1)
-        await database.insert([at(make_row(), since + n * seconds) for n in range(10)])
-        counted = await database.stats(since, since + 10 * seconds, buckets=7)
-        assert sum(bucket["counts"].get("POSITIVE", 0) for bucket in counted["buckets"]) == 10
-        assert len(counted["buckets"]) == 7
-
-
-class TestPlans:
-    """Only what is asked for is read, also when there are years of rows."""
-
-    async def test_one_row_is_looked_up_in_one_week(self, database_dsn: str) -> None:
-        row = make_row()
-        found = await plan(database_dsn, BY_ID_AND_TIME, row.id, row.created_at)
-        assert found.count("Index Scan using") == 1
-
-    async def test_the_first_page_reads_the_newest_rows_by_index(self, database_dsn: str) -> None:
-        query, arguments = page_query(50, None, None, None, None)
-        found = await plan(database_dsn, query, *arguments)
-        assert "created_at_id_prediction_idx" in found
-        assert "Sort  (" not in found
-
-    async def test_a_later_page_leaves_out_the_weeks_after_it(
-        self, database: Database, database_dsn: str
-    ) -> None:
-        await database.insert([make_row(), make_row()])
-        _, cursor = await database.predictions(limit=1)
-        query, arguments = page_query(50, cursor, None, None, None)
-        # This week, and the rows of no week; not the four weeks ahead.
-        assert (await plan(database_dsn, query, *arguments)).count("Index Scan") == 2
-
-    async def test_a_rare_label_is_found_by_index(self, database_dsn: str) -> None:
-        query, arguments = page_query(50, None, "RARE", None, None)
-        found = await plan(database_dsn, query, *arguments)
-        assert "prediction_created_at_id_idx" in found
-        assert "Filter: (prediction" not in found
-
-    async def test_counts_come_from_the_index_alone(self, database_dsn: str) -> None:
-        now = datetime.now(UTC)
-        hour = timedelta(hours=1)
-        found = await plan(database_dsn, COUNT, now - 24 * hour, now, hour)
-        assert "Index Only Scan" in found or "Bitmap Index Scan" in found
-        assert "Seq Scan" not in found
 
 
 class TestWhileAway:
@@ -433,16 +158,16 @@ class TestWhileAway:
         await upgrade(address)
         database = Database(address)
         assert not database.available
-        await database.insert([make_row("before")])
+        await database.insert([example_row("before")])
         assert database.available
         assert not caplog.messages
         postgres.stop()
         for call in (
-            database.insert([make_row("lost")]),
-            database.insert([make_row("lost")]),
-            database.predictions(),
-            database.prediction(make_row().id),
-            database.stats(EPOCH, EPOCH + timedelta(days=1), 1),
+            database.insert([example_row("lost")]),
+            database.insert([example_row("lost")]),
+            predictions(database),
+            prediction(database, example_row().id),
+            stats(database, EPOCH, EPOCH + timedelta(days=1), 1),
             database.ensure_partitions(),
         ):
             with pytest.raises(DatabaseUnavailable, match=r"is not available: .* Retry later"):
@@ -456,7 +181,7 @@ class TestWhileAway:
         assert all(f"at {place} is not" in message for message in caplog.messages)
         caplog.clear()
         assert postgres.start() == address
-        await database.insert([make_row("after")])
+        await database.insert([example_row("after")])
         assert database.available
         assert await texts(database) == ["after", "before"]
         assert caplog.messages == [
@@ -467,7 +192,7 @@ class TestWhileAway:
 
     async def test_callers_are_told_no_place(self, unused_tcp_port: int) -> None:
         database = Database(f"postgresql://user:hush@127.0.0.1:{unused_tcp_port}/ai_db")
-        for call in (database.insert([make_row()]), database.predictions()):
+        for call in (database.insert([example_row()]), predictions(database)):
             with pytest.raises(DatabaseUnavailable) as raised:
                 await call
             for name in ("user", "hush", "127.0.0.1", str(unused_tcp_port), "ai_db"):
@@ -479,14 +204,14 @@ class TestWhileAway:
 
     async def test_readers_have_no_say_in_whether_it_is_available(self, database_dsn: str) -> None:
         database = Database(database_dsn, read_seconds=0.2)
-        await database.predictions()
+        await predictions(database)
         assert not database.available
-        await database.insert([make_row()])
+        await database.insert([example_row()])
         other = await asyncpg.connect(database_dsn)
         async with other.transaction():
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(DatabaseUnavailable):
-                await database.stats(EPOCH, EPOCH + timedelta(days=1), 1)
+                await stats(database, EPOCH, EPOCH + timedelta(days=1), 1)
         assert database.available
         await other.close()
         await database.close()
@@ -496,10 +221,10 @@ class TestWhileAway:
         other = await asyncpg.connect(database_dsn)
         async with other.transaction():
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
-            readers = [asyncio.create_task(database.predictions()) for _ in range(2)]
+            readers = [asyncio.create_task(predictions(database)) for _ in range(2)]
             await wait_until_blocked(other, 2)
             with pytest.raises(Overloaded, match="busy") as raised:
-                await database.predictions()
+                await predictions(database)
         assert (raised.value.status, raised.value.retry_after) == (429, 1)
         await asyncio.gather(*readers)
         await other.close()
@@ -508,13 +233,13 @@ class TestWhileAway:
     async def test_a_connection_that_died_unseen_costs_no_answer(
         self, database: Database, database_dsn: str
     ) -> None:
-        await database.insert([make_row("before")])
+        await database.insert([example_row("before")])
         await execute(
             database_dsn,
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE application_name = 'sentiment' AND datname = current_database()",
         )
-        await database.insert([make_row("after")])
+        await database.insert([example_row("after")])
         assert await texts(database) == ["after", "before"]
 
     async def test_a_farewell_on_an_idle_connection_costs_no_answer(
@@ -522,10 +247,10 @@ class TestWhileAway:
     ) -> None:
         async with relay(database_dsn) as (through, send):
             database = Database(through)
-            await database.insert([make_row("before")])
+            await database.insert([example_row("before")])
             send(FAREWELL)
             await execute(database_dsn, "SELECT 1")  # time for it to arrive
-            await database.insert([make_row("after")])
+            await database.insert([example_row("after")])
             assert await texts(database) == ["after", "before"]
             await database.close()
 
@@ -535,9 +260,9 @@ class TestWhileAway:
         async with other.transaction():
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
-                await database.insert([make_row("lost")])
+                await database.insert([example_row("lost")])
         await other.close()
-        await insert_until_it_works(database, make_row("kept"))
+        await insert_until_it_works(database, example_row("kept"))
         assert "kept" in await texts(database)
         await database.close()
 
@@ -549,7 +274,7 @@ class TestWhileAway:
         async with other.transaction():
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
             with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
-                await database.predictions()
+                await predictions(database)
         await other.close()
         assert await texts(database) == []
         await database.close()
@@ -563,7 +288,7 @@ class TestWhileAway:
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
             for _ in range(3):
                 with pytest.raises(DatabaseUnavailable):
-                    await database.insert([make_row()])
+                    await database.insert([example_row()])
             waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             assert await other.fetchval(f"{waiting} AND datname = current_database()") == 0
         await other.close()
@@ -575,9 +300,9 @@ class TestWhileAway:
         other = await asyncpg.connect(database_dsn)
         async with other.transaction():
             await other.execute("LOCK TABLE predictions_default IN ACCESS EXCLUSIVE MODE")
-            readers = [asyncio.create_task(database.predictions()) for _ in range(4)]
+            readers = [asyncio.create_task(predictions(database)) for _ in range(4)]
             await wait_until_blocked(other, 2)
-            await database.insert([make_row()])
+            await database.insert([example_row()])
             assert not any(reader.done() for reader in readers)
         await other.close()
         await asyncio.gather(*readers)
@@ -587,12 +312,12 @@ class TestWhileAway:
             port = silent.getsockname()[1]
             database = Database(f"postgresql://user@127.0.0.1:{port}/ai_db", connect_seconds=0.2)
             with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
-                await database.insert([make_row()])
+                await database.insert([example_row()])
 
     async def test_a_standby_is_not_available_for_rows(self, database_dsn: str) -> None:
         database = Database(f"{database_dsn}?default_transaction_read_only=on")
         with pytest.raises(DatabaseUnavailable, match="read-only"):
-            await database.insert([make_row()])
+            await database.insert([example_row()])
         with pytest.raises(DatabaseUnavailable, match="read-only"):
             await database.ensure_partitions()
         assert not database.available
@@ -604,15 +329,15 @@ class TestWhileAway:
         others = await as_many_connections_as_possible(address)
         database = Database(address)
         with pytest.raises(DatabaseUnavailable, match="out of connections"):
-            await database.insert([make_row()])
+            await database.insert([example_row()])
         for other in others:
             await other.close()
-        await database.insert([make_row()])
+        await database.insert([example_row()])
         await database.close()
 
     async def test_without_our_tables_it_says_what_to_run(self, empty_dsn: str) -> None:
         database = Database(empty_dsn)
-        for call in (database.insert([make_row()]), database.ensure_partitions()):
+        for call in (database.insert([example_row()]), database.ensure_partitions()):
             with pytest.raises(DatabaseUnavailable, match="run `sentiment db upgrade`"):
                 await call
         await database.close()
@@ -621,7 +346,7 @@ class TestWhileAway:
         database = Database(empty_dsn)
         assert not database.lacks_tables.is_set()
         with suppress(DatabaseUnavailable):
-            await database.insert([make_row()])
+            await database.insert([example_row()])
         assert database.lacks_tables.is_set()
         with suppress(DatabaseUnavailable):
             await database.ensure_partitions()
@@ -636,13 +361,13 @@ class TestWhileAway:
     ) -> None:
         database = Database(f"postgresql://user:secret@{place_of(database_dsn)}")
         with pytest.raises(DatabaseUnavailable, match="refuses our user or password"):
-            await database.insert([make_row()])
+            await database.insert([example_row()])
         assert "password authentication failed" in caplog.text
         assert "secret" not in caplog.text
 
     async def test_a_name_that_does_not_resolve_is_unavailable(self) -> None:
         with pytest.raises(DatabaseUnavailable):
-            await Database("postgresql://nowhere.invalid/ai_db").insert([make_row()])
+            await Database("postgresql://nowhere.invalid/ai_db").insert([example_row()])
 
     @pytest.mark.parametrize(
         "dsn", ["mysql://127.0.0.1/ai_db", "postgresql://user:12/34@127.0.0.1/ai_db"]
@@ -656,7 +381,7 @@ class TestWhileAway:
     ) -> None:
         await execute(database_dsn, "ALTER TABLE predictions RENAME COLUMN tokens TO words")
         with pytest.raises(asyncpg.UndefinedColumnError):
-            await database.insert([make_row()])
+            await database.insert([example_row()])
 
     async def test_a_cancelled_call_leaves_nothing_behind(
         self, database: Database, database_dsn: str
@@ -664,13 +389,13 @@ class TestWhileAway:
         other = await asyncpg.connect(database_dsn)
         async with other.transaction():
             await other.execute("LOCK TABLE predictions IN ACCESS EXCLUSIVE MODE")
-            calls = [asyncio.create_task(database.insert([make_row()])) for _ in range(4)]
+            calls = [asyncio.create_task(database.insert([example_row()])) for _ in range(4)]
             await wait_until_blocked(other, 1)
             for call in calls:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
         await other.close()
-        await database.insert([make_row("kept")])
+        await database.insert([example_row("kept")])
 
     async def test_a_commit_means_disk_whatever_the_databases_default(
         self, database_dsn: str
@@ -682,11 +407,6 @@ class TestWhileAway:
         await database.close()
 
     async def test_after_close_a_call_connects_anew(self, database: Database) -> None:
-        await database.insert([make_row()])
+        await database.insert([example_row()])
         await database.close()
-        await database.insert([make_row()])
-
-
-def test_the_time_in_an_id_is_its_rows_time() -> None:
-    row = make_row()
-    assert time_in(row.id) == row.created_at
+        await database.insert([example_row()])

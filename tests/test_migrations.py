@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from sentiment_k8s.database import time_in
 from sentiment_k8s.errors import DatabaseUnavailable, SettingsError, StartError
 from sentiment_k8s.migrations import HEAD, LOCK, upgrade
 from sentiment_k8s.migrations.runner import init_sql, script_head
 from sentiment_k8s.postgres import EmbeddedPostgres
+from sentiment_k8s.records import time_in
 
 from .postgres_fixtures import execute, fetch
 

@@ -6,7 +6,13 @@ import pytest
 
 from sentiment_k8s.errors import DatabaseUnavailable, RowsRefused
 from sentiment_k8s.metrics import Metrics
-from sentiment_k8s.records import MOST_ROWS_IN_A_COMMIT, Identities, PredictionRow, Recorder
+from sentiment_k8s.records import (
+    MOST_ROWS_IN_A_COMMIT,
+    Identities,
+    PredictionRow,
+    Recorder,
+    time_in,
+)
 from sentiment_k8s.testing import MemoryStore, example_row
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -234,3 +240,8 @@ async def test_a_row_that_cannot_be_kept_fails_its_own_caller_and_no_neighbour()
         await bad
     assert texts(store) == [["good", "fine"]]
     assert metrics.registry.get_sample_value("sentiment_rows_total") == 2
+
+
+def test_the_time_in_an_id_is_its_rows_time() -> None:
+    row = example_row()
+    assert time_in(row.id) == row.created_at

@@ -13,6 +13,7 @@ from .errors import RowsRefused
 from .metrics import Metrics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_MILLISECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 MOST_ROWS_IN_A_COMMIT = 1024
 MOST_CHARACTERS_IN_A_COMMIT = 4 * 1024 * 1024  # of text: huge rows must not delay each other
 
@@ -66,6 +67,11 @@ class Identities:
         random = int.from_bytes(os.urandom(8), "big") >> 2
         value = self._milliseconds << 80 | 0x7 << 76 | self._counter << 64 | 0b10 << 62 | random
         return UUID(int=value), EPOCH + timedelta(milliseconds=self._milliseconds)
+
+
+def time_in(row_id: UUID) -> datetime:
+    """The time in a UUIDv7, to the millisecond; nonsense for any other UUID."""
+    return EPOCH + timedelta(milliseconds=min(row_id.int >> 80, MOST_MILLISECONDS))
 
 
 def iso(time: datetime) -> str:

@@ -9,6 +9,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .. import pages
+from .. import stats as figures
 from ..database import Database
 from ..errors import Forbidden, NotFound, RequestError, Unauthorized
 from ..records import EPOCH
@@ -51,7 +53,8 @@ def router(service: Service) -> APIRouter:
     async def predictions(request: Request) -> Response:
         database = log(request)
         query = parse_strings(PredictionsQuery, query_parameters(request))
-        rows, following = await database.predictions(
+        rows, following = await pages.predictions(
+            database,
             limit=query.limit,
             cursor=query.cursor,
             label=query.label,
@@ -82,7 +85,7 @@ def router(service: Service) -> APIRouter:
             identity = UUID(request.path_params["id"])
         except ValueError:
             raise RequestError("The id is not a UUID.") from None
-        row = await database.prediction(identity)
+        row = await pages.prediction(database, identity)
         if row is None:
             raise NotFound(f"There is no prediction {identity}.")
         return json_response(row)
@@ -99,7 +102,7 @@ def router(service: Service) -> APIRouter:
         query = parse_strings(StatsQuery, query_parameters(request))
         until = next_edge(datetime.now(UTC), timedelta(hours=query.hours) / query.buckets)
         since = until - timedelta(hours=query.hours)
-        return json_response(await database.stats(since=since, until=until, buckets=query.buckets))
+        return json_response(await figures.stats(database, since, until, query.buckets))
 
     return routes
 
