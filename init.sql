@@ -124,4 +124,56 @@ $$;
 
 INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_version.version_num;
 
+-- Running upgrade 0001 -> 0002
+
+CREATE OR REPLACE FUNCTION sentiment_words(text text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN to_tsvector('simple'::regconfig, left(text, 65536));
+
+CREATE INDEX predictions_by_words ON predictions USING gin (sentiment_words(text));
+
+CREATE TABLE feedback (
+    prediction_id uuid NOT NULL,
+    predicted_at timestamptz NOT NULL,
+    label text NOT NULL,
+    comment text,
+    given_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()),
+    PRIMARY KEY (predicted_at, prediction_id)
+);
+
+CREATE TABLE idempotency_keys (
+    key bytea PRIMARY KEY,
+    body bytea NOT NULL,
+    ids uuid[] NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+
+CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
+
+CREATE TABLE erasures (
+    id uuid PRIMARY KEY DEFAULT sentiment_uuidv7(),
+    erased_at timestamptz NOT NULL DEFAULT now(),
+    what text NOT NULL CHECK (what IN ('text', 'subject')),
+    salt bytea NOT NULL,
+    digests bytea[] NOT NULL,
+    rows bigint NOT NULL DEFAULT 0,
+    feedback bigint NOT NULL DEFAULT 0
+);
+
+CREATE INDEX erasures_by_time ON erasures (erased_at);
+
+CREATE FUNCTION sentiment_erased(at timestamptz, kept_text text, subject text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT FROM erasures AS erasure
+    WHERE erasure.erased_at >= at
+    AND sha256(
+        erasure.salt || convert_to(
+            CASE erasure.what WHEN 'text' THEN kept_text ELSE subject END, 'UTF8'
+        )
+    ) = ANY (erasure.digests)
+);
+
+UPDATE alembic_version SET version_num='0002' WHERE alembic_version.version_num = '0001';
+
 COMMIT;

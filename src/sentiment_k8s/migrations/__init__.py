@@ -17,7 +17,7 @@ from ..errors import DatabaseUnavailable, StartError
 
 __all__ = ["HEAD", "upgrade"]
 
-HEAD = "0001"
+HEAD = "0002"
 
 # Any constant will do; this one spells "sent".
 LOCK = 0x73656E74

@@ -1,0 +1,65 @@
+"""An index on the partitioned log, made while rows come in."""
+
+import time
+
+from alembic import op
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+LOCK_NOT_AVAILABLE = "55P03"
+RETRY_SECONDS = 0.2
+
+# Made in this very transaction: nobody else can see the table yet, let alone write to it.
+IS_OURS_ALONE = """
+SELECT xmin = pg_current_xact_id()::xid FROM pg_class WHERE oid = 'predictions'::regclass
+"""
+PARTITIONS = """
+SELECT child.relname FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+WHERE inhparent = 'predictions'::regclass ORDER BY 1
+"""
+IS_INVALID = """
+SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)
+"""
+
+
+def create_index(name: str, columns: str, of_partition: str) -> None:
+    """Index the log and all its partitions; call it before anything else in a migration.
+
+    CREATE INDEX on the parent would keep writers waiting for as long as it takes to read all rows.
+    So every partition gets its index beside the traffic first, outside any transaction (what an
+    earlier try left behind is used, or made again where it is no good), and the parent's then only
+    takes them over.
+
+    Args:
+        name: the parent's index.
+        columns: what follows `ON table` in CREATE INDEX.
+        of_partition: how PostgreSQL names the index of a partition: this after its table's name.
+    """
+    whole = f"CREATE INDEX IF NOT EXISTS {name} ON predictions {columns}"
+    if op.get_context().as_sql or op.get_bind().scalar(text(IS_OURS_ALONE)):
+        op.execute(whole.replace("IF NOT EXISTS ", ""))
+        return
+    with op.get_context().autocommit_block():
+        connection = op.get_bind()
+        for partition in connection.scalars(text(PARTITIONS)).all():
+            index = f"{partition}_{of_partition}"
+            if connection.scalar(text(IS_INVALID), {"name": index}):
+                op.execute(f"DROP INDEX CONCURRENTLY {index}")
+            op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {partition} {columns}")
+        _without_a_queue(connection, whole)
+
+
+def _without_a_queue(connection: Connection, statement: str) -> None:
+    """Run what needs a moment without writers, giving way to them until there is one: everybody
+    who comes later would wait behind us."""
+    connection.execute(text("SET lock_timeout = '300ms'"))
+    while True:
+        try:
+            connection.execute(text(statement))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            break
+    connection.execute(text("RESET lock_timeout"))

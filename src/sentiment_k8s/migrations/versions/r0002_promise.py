@@ -1,0 +1,85 @@
+"""What the log's promise needs beside the rows: corrections, keys, erasures and a text index."""
+
+from alembic import op
+
+from sentiment_k8s.migrations.indexes import create_index
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+# What a text is found by: its words as they are written, in lower case, in any language. Of longer
+# texts the beginning: a tsvector over 1 MB is an error, by which the row would be lost.
+WORDS = """
+CREATE OR REPLACE FUNCTION sentiment_words(text text) RETURNS tsvector
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN to_tsvector('simple'::regconfig, left(text, 65536))
+"""
+
+# No foreign key: it would have to look into every partition, and none could be dropped at once.
+FEEDBACK = """
+CREATE TABLE feedback (
+    prediction_id uuid NOT NULL,
+    predicted_at timestamptz NOT NULL,
+    label text NOT NULL,
+    comment text,
+    given_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()),
+    PRIMARY KEY (predicted_at, prediction_id)
+)
+"""
+
+IDEMPOTENCY_KEYS = """
+CREATE TABLE idempotency_keys (
+    key bytea PRIMARY KEY,
+    body bytea NOT NULL,
+    ids uuid[] NOT NULL,
+    expires_at timestamptz NOT NULL
+)
+"""
+BY_EXPIRY = """
+CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at)
+"""
+
+# The audit of what was erased, which must not hold it: salted digests say whether a row that turns
+# up later (in a spool) is one of them.
+ERASURES = """
+CREATE TABLE erasures (
+    id uuid PRIMARY KEY DEFAULT sentiment_uuidv7(),
+    erased_at timestamptz NOT NULL DEFAULT now(),
+    what text NOT NULL CHECK (what IN ('text', 'subject')),
+    salt bytea NOT NULL,
+    digests bytea[] NOT NULL,
+    rows bigint NOT NULL DEFAULT 0,
+    feedback bigint NOT NULL DEFAULT 0
+)
+"""
+BY_ERASURE = """
+CREATE INDEX erasures_by_time ON erasures (erased_at)
+"""
+
+IS_ERASED = """
+CREATE FUNCTION sentiment_erased(at timestamptz, kept_text text, subject text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT FROM erasures AS erasure
+    WHERE erasure.erased_at >= at
+    AND sha256(
+        erasure.salt || convert_to(
+            CASE erasure.what WHEN 'text' THEN kept_text ELSE subject END, 'UTF8'
+        )
+    ) = ANY (erasure.digests)
+)
+"""
+
+
+def upgrade() -> None:
+    op.execute(WORDS.strip())
+    create_index("predictions_by_words", "USING gin (sentiment_words(text))", "sentiment_words_idx")
+    for statement in (FEEDBACK, IDEMPOTENCY_KEYS, BY_EXPIRY, ERASURES, BY_ERASURE, IS_ERASED):
+        op.execute(statement.strip())
+
+
+def downgrade() -> None:
+    """There is none: the schema only grows, and older servers work beside this one."""
+    raise NotImplementedError("The schema only grows: an older release works on it as it is.")
