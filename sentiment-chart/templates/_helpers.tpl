@@ -65,6 +65,10 @@ Arguments: root, given value, name of the Secret, key.
 {{- include "sentiment.kept" (list . .Values.readToken.value (include "sentiment.readTokenSecret" .) "token") }}
 {{- end }}
 
+{{- define "sentiment.textKey" -}}
+{{- include "sentiment.kept" (list . .Values.textKey.value (include "sentiment.textKeySecret" .) "key") }}
+{{- end }}
+
 {{/* postgresql, cloudnativepg or external: where the log is. */}}
 {{- define "sentiment.databaseKind" -}}
 {{- if not .Values.postgresql.enabled }}external
@@ -89,6 +93,17 @@ Arguments: root, given value, name of the Secret, key.
 
 {{- define "sentiment.readTokenSecret" -}}
 {{- .Values.readToken.existingSecret | default (printf "%s-read-token" .Release.Name) }}
+{{- end }}
+
+{{- define "sentiment.textKeySecret" -}}
+{{- .Values.textKey.existingSecret | default (printf "%s-text-key" .Release.Name) }}
+{{- end }}
+
+{{/* Whether the server has a text key. */}}
+{{- define "sentiment.hasTextKey" -}}
+{{- with .Values }}
+{{- if or (eq .recordText "hash") .textKey.value .textKey.existingSecret }}true{{ end }}
+{{- end }}
 {{- end }}
 
 {{/* Whether this chart makes the database's Secret. */}}
@@ -116,6 +131,14 @@ Arguments: root, name. */}}
   {{- include "sentiment.secretInCluster" (list . .Values.readToken.existingSecret) | sha256sum }}
 {{- else }}
   {{- include "sentiment.readToken" . | sha256sum }}
+{{- end }}
+{{- end }}
+
+{{- define "sentiment.textKeyChecksum" -}}
+{{- if .Values.textKey.existingSecret }}
+  {{- include "sentiment.secretInCluster" (list . .Values.textKey.existingSecret) | sha256sum }}
+{{- else }}
+  {{- include "sentiment.textKey" . | sha256sum }}
 {{- end }}
 {{- end }}
 
@@ -156,4 +179,53 @@ Arguments: root, name. */}}
 {{- define "sentiment.databaseEnv" -}}
 - name: DATABASE_URL
   valueFrom: {secretKeyRef: {name: {{ include "sentiment.databaseSecret" . }}, key: uri}}
+{{- end }}
+
+{{/* Where rows wait while PostgreSQL is away. In a shared claim each pod has its folder; it sees the
+others', so that it can adopt those whose pods are gone. */}}
+{{- define "sentiment.spoolEnv" -}}
+{{- $folder := "/var/spool/sentiment" }}
+{{- if eq .Values.spool.mode "strict" }}
+- {name: SENTIMENT_SPOOL, value: strict}
+{{- else }}
+- {name: SENTIMENT_SPOOL_MAX_BYTES, value: {{ int64 .Values.spool.maxBytes | quote }}}
+{{- if eq .Values.spool.mode "claim" }}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- {name: SENTIMENT_SPOOL_DIR, value: {{ $folder }}/$(POD_NAME)}
+- {name: SENTIMENT_SPOOL_ADOPT, value: "true"}
+{{- else }}
+- {name: SENTIMENT_SPOOL_DIR, value: {{ $folder }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sentiment.spoolClaim" -}}
+{{- .Values.spool.claim.existingClaim | default (printf "%s-spool" .Release.Name) }}
+{{- end }}
+
+{{/* The ways to PostgreSQL and to DNS, as a NetworkPolicy's egress. */}}
+{{- define "sentiment.databaseEgress" -}}
+{{- $kind := include "sentiment.databaseKind" . -}}
+# DNS by port only: clusters answer it from pods, from the node or from a cache on the node.
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- if eq $kind "external" }}
+- ports: [{port: {{ .Values.database.port }}}]
+  {{- with .Values.networkPolicy.databaseTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- else }}
+- ports: [{port: 5432}]
+  to:
+    - podSelector:
+        matchLabels:
+          {{- if eq $kind "cloudnativepg" }}
+          cnpg.io/cluster: {{ .Values.postgresql.name }}
+          {{- else }}
+          app: {{ .Values.postgresql.name }}
+          {{- end }}
+{{- end }}
 {{- end }}

@@ -133,6 +133,22 @@ def test_an_external_database_is_reached_by_its_port_and_place() -> None:
     assert {"ports": [{"port": 6432}], "to": block} in egress
 
 
+def test_the_pruning_pod_reaches_what_the_server_reaches_and_nobody_reaches_it() -> None:
+    release = render(prune__enabled=True)
+    server, prune, postgresql = (
+        release.one("NetworkPolicy", f"{name}-network")["spec"]
+        for name in ("sentiment", "sentiment-prune", "postgresql")
+    )
+    assert prune["egress"] == server["egress"]
+    assert prune["ingress"] == []
+    assert [
+        peer["podSelector"]["matchLabels"]["app"] for peer in postgresql["ingress"][0]["from"]
+    ] == [
+        "sentiment",
+        "sentiment-prune",
+    ]
+
+
 def test_further_egress_is_a_value() -> None:
     proxy = {"ports": [{"port": 3128}]}
     release = render(networkPolicy__extraEgress=[proxy])

@@ -74,10 +74,6 @@ def test_the_grace_period_holds_the_delay_and_the_drain() -> None:
     assert variables["SENTIMENT_SHUTDOWN_TIMEOUT_SECONDS"] == "60"
 
 
-def test_a_drain_lasts_as_long_as_a_request_may() -> None:
-    assert environment(render().server)["SENTIMENT_SHUTDOWN_TIMEOUT_SECONDS"] == "30"
-
-
 def test_pods_wait_for_the_database_and_its_tables() -> None:
     migrate = container(render(migrate__waitSeconds=20).deployment, "migrate")
     assert migrate["command"] == ["sentiment", "db", "upgrade", "--wait", "20"]

@@ -21,6 +21,7 @@ SET_BY_THE_CHART = {
     "SENTIMENT_PORT",
     "SENTIMENT_READ_TOKEN",
     "SENTIMENT_RECORD",
+    "SENTIMENT_RECORD_TEXT",
     "SENTIMENT_REVISION",
     "SENTIMENT_SHUTDOWN_DELAY_SECONDS",
     "SENTIMENT_SHUTDOWN_TIMEOUT_SECONDS",
@@ -54,7 +55,14 @@ def test_every_setting_of_the_server_can_be_set() -> None:
 def test_the_defaults_are_the_server_s_own() -> None:
     """What has a value here is what the server, told nothing, would not do in a pod."""
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    assert values["shutdown"]["timeoutSeconds"] == Settings().deadline_seconds
+    assert values["spool"]["maxBytes"] == Settings().spool_max_bytes
+    assert values["recordText"] == Settings().record_text
+
+
+def test_a_drain_lasts_longer_than_a_request_may() -> None:
+    """So that time is left for the spool."""
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values["shutdown"]["timeoutSeconds"] >= Settings().deadline_seconds + 30
 
 
 WRONG: list[tuple[str, Any]] = [
@@ -78,6 +86,15 @@ WRONG: list[tuple[str, Any]] = [
     ("autoscaling__minReplicas", 0),
     ("shutdown__delaySeconds", -1),
     ("topologySpread__whenUnsatisfiable", "Never"),
+    ("spool__mode", "disk"),
+    ("spool__maxBytes", "256Mi"),
+    ("spool__maxBytes", 1000),
+    ("spool__claim__size", "lots"),
+    ("prune__keep", "three months"),
+    ("prune__keep", "0d"),
+    ("recordText", "none"),
+    ("textKey__value", "too short"),
+    ("settings__SENTIMENT_SPOOL_DIR", "/tmp"),
     ("extraEnv", [{"value": "without a name"}]),
 ]
 
@@ -104,6 +121,10 @@ def test_a_parent_chart_may_hand_down_global_values() -> None:
         (("ingress.enabled=true",), "http://sentiment.local"),
         (("ingress.enabled=true", "ingress.tls.enabled=true"), "https://sentiment.local"),
         (("readToken.existingSecret=mine",), "get secret mine"),
+        ((), "a pod deleted then takes its rows with it"),
+        (("spool.mode=claim",), "rows wait in the claim sentiment-spool"),
+        (("spool.mode=strict",), "every answer is a 503"),
+        (("prune.enabled=true",), "Rows older than 90d are deleted"),
     ],
 )
 def test_after_an_install_helm_says_the_next_command(sets: tuple[str, ...], said: str) -> None:

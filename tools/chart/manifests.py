@@ -11,7 +11,7 @@ DEMO = "# A demonstration: the password is the book's. Make your own before othe
 # What is only for Helm, or the same everywhere: a student need not read it.
 ONLY_FOR_HELM = re.compile(
     r"^ +(helm\.sh/chart|app\.kubernetes\.io/[a-z-]+|checksum/[a-z-]+): .*\n"
-    r"|^ +# Another password or token needs.*\n",
+    r"|^ +# Another password, token or key needs.*\n",
     re.MULTILINE,
 )
 EMPTY_ANNOTATIONS = re.compile(r"^( +)annotations:\n(?!\1 )", re.MULTILINE)
