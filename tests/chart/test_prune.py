@@ -1,9 +1,11 @@
 """The CronJob that deletes old rows."""
 
+from typing import Any
+
 from .rendering import Object, all_containers, environment, render
 
 
-def job(**sets: object) -> Object:
+def job(**sets: Any) -> Object:
     """What the CronJob makes at its time."""
     cron = render(prune__enabled=True, **sets).one("CronJob", "sentiment-prune")
     found: Object = cron["spec"]["jobTemplate"]["spec"]
