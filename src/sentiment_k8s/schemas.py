@@ -23,6 +23,8 @@ from .records import PredictionRow, iso
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MOST_ERRORS_READ = 100  # each is a dictionary, and a body of two mebibytes can have a million
+
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,12 +51,16 @@ class PredictQuery(PredictOptions):
     text: Annotated[str, Field(description="The text to classify.", examples=["I love AI!"])]
 
 
+# The first wrong one is enough: a million of them would be a gigabyte of error messages.
+Texts = Annotated[list[str], Field(fail_fast=True)]
+
+
 class PredictRequest(PredictOptions):
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["text"]}, {"required": ["texts"]}]}
     )
     text: Annotated[str | None, Field(description="One text.", examples=["I love AI!"])] = None
-    texts: Annotated[list[str] | None, Field(description="Several texts.")] = None
+    texts: Annotated[Texts | None, Field(description="Several texts.")] = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -193,6 +199,8 @@ def parse_strings(model: type[Model], values: dict[str, str]) -> Model:
 
 
 def _explained(error: ValidationError) -> RequestError:
+    if error.error_count() > MOST_ERRORS_READ:
+        return RequestError("The body has many fields that do not belong there: see /docs.")
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     name = ".".join(map(str, first["loc"]))
     match first["type"]:
