@@ -60,6 +60,35 @@ class Metrics:
         self.commit_failures = Counter(
             "sentiment_commit_failures_total", "Group commits that failed.", registry=registry
         )
+        self.spooled = Counter(
+            "sentiment_spooled_rows_total", "Rows written to the spool.", registry=registry
+        )
+        self.drained = Counter(
+            "sentiment_drained_rows_total",
+            "Rows written from a spool to PostgreSQL, again after a crash.",
+            registry=registry,
+        )
+        self.spool_write_seconds = Histogram(
+            "sentiment_spool_write_seconds",
+            "A group's write to the spool and its sync.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.spool_failures = Counter(
+            "sentiment_spool_failures_total",
+            "Groups that the spool did not take: full, or its disk failed.",
+            registry=registry,
+        )
+        self.spool_damaged_records = Counter(
+            "sentiment_spool_damaged_records_total",
+            "Records of a spool that were set aside: unreadable, or refused by PostgreSQL.",
+            registry=registry,
+        )
+        self.spool_torn_bytes = Counter(
+            "sentiment_spool_torn_bytes_total",
+            "Bytes cut off a spool: writes that had not ended, so that nobody was answered.",
+            registry=registry,
+        )
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count and time an answered request."""

@@ -1,0 +1,11 @@
+"""Rows on local disk while PostgreSQL is away.
+
+format.py     a record, and how intact ones are told from torn and damaged ones
+folder.py     the lock of a folder, and files that are on disk when a function returns
+spool.py      segments: append, read from the oldest, drop
+"""
+
+from .folder import FolderInUse
+from .spool import Chunk, Spool, SpoolFull, open_spool
+
+__all__ = ["Chunk", "FolderInUse", "Spool", "SpoolFull", "open_spool"]
