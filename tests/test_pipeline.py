@@ -120,6 +120,14 @@ async def test_a_row_has_what_makes_it_reproducible(pipeline: Pipeline) -> None:
     assert row.id.int >> 80 == row.created_at.timestamp() * 1000
 
 
+async def test_the_logits_of_the_answered_scores_are_there_for_who_asks(
+    pipeline: Pipeline,
+) -> None:
+    logits: list[list[float]] = []
+    await pipeline.classify(["good", "bad"], logits=logits)
+    assert logits == [[-1, 1], [1, -1]]
+
+
 async def test_an_answer_is_given_only_when_its_row_is_durable(
     pipeline: Pipeline, store: MemoryStore
 ) -> None:

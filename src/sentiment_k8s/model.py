@@ -103,13 +103,9 @@ class Model:
             case "regression":
                 return logits
             case "multi_label_classification":
-                # 1 / (1 + exp(-x)), without the overflow far below zero.
-                return np.asarray(np.exp(-np.logaddexp(0, -logits)), np.float32)
+                return sigmoid(logits)
             case "single_label_classification":
-                exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-                return np.asarray(
-                    exponentials / exponentials.sum(axis=1, keepdims=True), np.float32
-                )
+                return softmax(logits)
 
     def warm_up(self, token_budget: int) -> None:
         """Run the largest batches that the budget allows: the longest text alone, and the most
@@ -141,6 +137,17 @@ class Model:
                 f"{self.info.id} fails on a batch of {len(batch)}, of up to "
                 f"{max(map(len, batch))} tokens: {error}."
             ) from None
+
+
+def sigmoid(logits: Logits) -> Logits:
+    """1 / (1 + exp(-x)), without the overflow far below zero."""
+    return np.asarray(np.exp(-np.logaddexp(0, -logits)), np.float32)
+
+
+def softmax(logits: Logits) -> Logits:
+    """Scores that sum to one over the last axis."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True), np.float32)
 
 
 def _read_json(files: ModelFiles, name: str, *, optional: bool = False) -> dict[str, Any]:

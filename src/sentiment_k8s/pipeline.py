@@ -24,10 +24,11 @@ CHARACTERS_A_TOKENISING_BATCH = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What the model says of one text: a score a label, and when its batch ran and how long
-    (`time.perf_counter` seconds)."""
+    """What the model says of one text: a score a label, the logits that they were made from, and
+    when its batch ran and how long (`time.perf_counter` seconds)."""
 
     scores: list[float]
+    logits: list[float]
     started: float
     seconds: float
 
@@ -84,6 +85,7 @@ class Pipeline:
         truncate: bool = True,
         subject: str | None = None,
         request_id: str = "",
+        logits: list[list[float]] | None = None,
     ) -> list[PredictionRow]:
         """Classify texts, in order; their rows are durable when this returns.
 
@@ -92,6 +94,7 @@ class Pipeline:
             truncate: cut an over-long text; otherwise it is an error.
             subject: opaque id of the person, kept with the row for later erasure.
             request_id: kept with the row.
+            logits: the texts' logits are added to it; a row has none.
 
         Raises:
             InputError, TooLarge: a text cannot be classified.
@@ -120,6 +123,8 @@ class Pipeline:
                 ) from None
         for row in rows:
             self._answered[row.prediction].inc()
+        if logits is not None:
+            logits += [inference.logits for inference in inferences]
         return rows
 
     async def close(self) -> None:
@@ -142,14 +147,16 @@ class Pipeline:
         self._metrics.padding.inc(len(batch) * max(map(len, batch)) - tokens)
         self._metrics.batch_texts.observe(len(batch))
         self._metrics.inference_seconds.observe(seconds)
-        return [Inference(row, started, seconds) for row in scores]
+        return [
+            Inference(*row, started, seconds) for row in zip(scores, logits.tolist(), strict=True)
+        ]
 
     def _refuse_truncated(self, tokens: list[Tokens]) -> None:
         for number, toks in enumerate(tokens, 1):
             if toks.truncated:
                 raise TooLarge(
                     f"Text {number} is longer than the {self.model.info.max_tokens} tokens that "
-                    "the model takes: shorten it, or leave truncate=false out."
+                    "the model takes: shorten it, or let its end be cut."
                 )
 
     def _row(

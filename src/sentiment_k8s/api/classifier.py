@@ -36,6 +36,7 @@ class Classifier:
         body: bytes = b"",
         truncate: bool = True,
         subject: str | None = None,
+        logits: list[list[float]] | None = None,
     ) -> list[PredictionRow]:
         """One durable row a text, in order.
 
@@ -45,6 +46,7 @@ class Classifier:
             body: of the request, as it came: what its Idempotency-Key, if any, stands for.
             truncate: cut an over-long text; otherwise it is an error.
             subject: opaque id of the person, kept for later erasure.
+            logits: the texts' logits are added to it, unless the answer comes from the log.
 
         Raises:
             TooLarge: too many texts.
@@ -61,4 +63,5 @@ class Classifier:
                 truncate=truncate,
                 subject=subject,
                 request_id=request.scope["request_id"],
+                logits=logits,
             )
