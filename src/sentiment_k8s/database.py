@@ -10,8 +10,8 @@ Behind PgBouncer use session pooling: sessions carry settings and prepared state
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import asyncpg
 from pydantic_core import PydanticSerializationError, to_json
@@ -32,11 +32,18 @@ from .records import PredictionRow
 
 logger = logging.getLogger(__name__)
 
+Row = TypeVar("Row")
+
 # Connections: there is one group commit at a time, and slow readers must not keep it waiting.
 WRITERS = 1
 READERS = 2
+DRAINERS = 1
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 10.0
+DRAIN_SECONDS = 10.0  # nobody waits for it
+# PostgreSQL is told to end a commit a little before we give it up, so that no session of ours stays
+# behind waiting for a lock.
+STATEMENT_SHARE = 0.75
 PARTITION_SECONDS = 600.0  # rows may have to move
 
 # One statement is one transaction, in one round trip, whatever the number of rows. A row that is
@@ -57,6 +64,10 @@ FROM json_to_recordset($1::json) AS row (
 )
 ON CONFLICT DO NOTHING
 """
+# Rows that waited in a spool; whoever was erased meanwhile does not come back.
+DRAIN = INSERT.replace(
+    "ON CONFLICT", "WHERE NOT sentiment_erased(created_at, text, subject)\nON CONFLICT"
+)
 
 
 class Database:
@@ -64,7 +75,8 @@ class Database:
 
     Args:
         dsn: the database, as in `DATABASE_URL`.
-        write_seconds: a commit that takes longer has failed.
+        write_seconds: a commit that takes longer has failed, connecting and a second try after a
+            lost connection included.
         read_seconds: so has a query.
         connect_seconds: and a connection.
 
@@ -91,9 +103,12 @@ class Database:
         self.place = place_of(dsn)
         self.lacks_tables = asyncio.Event()
         self._warned = False
+        self._write_seconds = write_seconds
+        durable = self._check_durability
         self._writers = Pool(
-            "written", dsn, WRITERS, connect_seconds, write_seconds, self._check_durability
+            "written", dsn, WRITERS, connect_seconds, STATEMENT_SHARE * write_seconds, durable
         )
+        self._drainers = Pool("drained", dsn, DRAINERS, connect_seconds, DRAIN_SECONDS, durable)
         self._readers = Pool("read", dsn, READERS, connect_seconds, read_seconds)
 
     @property
@@ -116,7 +131,7 @@ class Database:
         Args:
             work: as in `read`.
         """
-        return await self._run(self._writers, work)
+        return await self._run(self._writers, work, self._write_seconds)
 
     async def ensure_partitions(self) -> int:
         """Make the coming weeks' partitions and see whether a row could be written now; call it at
@@ -153,12 +168,25 @@ class Database:
             DatabaseUnavailable: it is not known that any of them is committed.
             RowsRefused: all are committed but those that it names.
         """
-        if rows and (refused := await self._insert_what_fits(rows)):
-            raise RowsRefused(refused)
+        if rows and (refused := await self._what_fits(self._insert, rows)):
+            raise RowsRefused({rows[place].id: why for place, why in refused.items()})
+
+    async def insert_spooled(self, rows: Sequence[bytes]) -> dict[int, str]:
+        """Return once all rows of a spool are committed, on a connection of their own, but those
+        that were erased since. Without rows: see whether some could be.
+
+        Args:
+            rows: JSON objects with the columns' names.
+
+        Returns:
+            By their place, PostgreSQL's objection to those that it cannot hold.
+        """
+        return await self._what_fits(self._insert_spooled, rows)
 
     async def close(self) -> None:
         """Give the connections back. A later call would open new ones."""
         self._writers.close()
+        self._drainers.close()
         self._readers.close()
 
     async def _insert(self, rows: Sequence[PredictionRow]) -> None:
@@ -172,28 +200,42 @@ class Database:
 
         await self.write(insert)
 
-    async def _insert_what_fits(self, rows: Sequence[PredictionRow]) -> dict[UUID, str]:
-        """Insert all rows but those that PostgreSQL cannot hold, which are told by their id. One
+    async def _insert_spooled(self, rows: Sequence[bytes]) -> None:
+        values = f"[{b','.join(rows).decode()}]"
+
+        async def insert(connection: Connection) -> None:
+            await connection.execute(DRAIN, values)
+
+        await self._run(self._drainers, insert)
+
+    async def _what_fits(
+        self, insert: Callable[[Sequence[Row]], Awaitable[None]], rows: Sequence[Row]
+    ) -> dict[int, str]:
+        """Insert all rows but those that PostgreSQL cannot hold, which are told by their place. One
         bad row among many is found by halves."""
         try:
-            await self._insert(rows)
+            await insert(rows)
         except UNFIT as error:
-            if len(rows) == 1:
-                return {rows[0].id: type(error).__name__}
+            if len(rows) <= 1:
+                return {0: type(error).__name__}
         else:
             return {}
         half = len(rows) // 2
-        refused = await self._insert_what_fits(rows[:half])
-        return refused | await self._insert_what_fits(rows[half:])
+        first = await self._what_fits(insert, rows[:half])
+        second = await self._what_fits(insert, rows[half:])
+        return first | {half + place: why for place, why in second.items()}
 
-    async def _run(self, pool: Pool, work: Work[Result]) -> Result:
+    async def _run(
+        self, pool: Pool, work: Work[Result], within_seconds: float | None = None
+    ) -> Result:
         try:
-            try:
-                result = await pool.run(work)
-            except ConnectionLost:
-                # It was lost before this call, most likely, and nobody had looked since: once more,
-                # on a new one. All that we do may be done twice.
-                result = await pool.run(work)
+            async with asyncio.timeout(within_seconds):
+                try:
+                    result = await pool.run(work)
+                except ConnectionLost:
+                    # It was lost before this call, most likely, and nobody had looked since: once
+                    # more, on a new one. All that we do may be done twice.
+                    result = await pool.run(work)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             lost = unavailable(error)
             if lost is None:
