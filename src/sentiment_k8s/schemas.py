@@ -17,17 +17,29 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from .errors import InputError, RequestError
 from .records import PredictionRow, iso
 
 Model = TypeVar("Model", bound=BaseModel)
+Other = TypeVar("Other", bound=BaseModel)
 
 MOST_ERRORS_READ = 100  # each is a dictionary, and a body of two mebibytes can have a million
 
 
 class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Subject = Annotated[
+    str | None,
+    Field(
+        max_length=256,
+        pattern=r"^[^\x00]*$",  # as in a text: see docs/decisions/0003-nul.md
+        description="Opaque id of the person, kept for later erasure.",
+    ),
+]
 
 
 class PredictOptions(_Request):
@@ -37,14 +49,7 @@ class PredictOptions(_Request):
     truncate: Annotated[
         bool, Field(description="Cut a text that is longer than the model takes; else it is 413.")
     ] = True
-    subject: Annotated[
-        str | None,
-        Field(
-            max_length=256,
-            pattern=r"^[^\x00]*$",  # as in a text: see docs/decisions/0003-nul.md
-            description="Opaque id of the person, kept for later erasure.",
-        ),
-    ] = None
+    subject: Subject = None
 
 
 class PredictQuery(PredictOptions):
@@ -84,6 +89,9 @@ class PredictionsQuery(_Request):
 class StatsQuery(_Request):
     hours: Annotated[int, Field(ge=1, le=24 * 90, description="How far back.")] = 24
     buckets: Annotated[int, Field(ge=1, le=500, description="Equal parts of that time.")] = 24
+    reference_hours: Annotated[
+        int, Field(ge=0, le=24 * 90, description="How much time before is compared with it.")
+    ] = 24 * 7
 
 
 class LabelScore(BaseModel):
@@ -138,6 +146,58 @@ class PredictionsPage(BaseModel):
 class StatsBucket(BaseModel):
     start: datetime
     counts: dict[str, int]
+    mean_scores: dict[str, float]
+
+
+class CalibrationBin(BaseModel):
+    """Predictions with feedback whose score is in one tenth of the scale; nulls where there are
+    none."""
+
+    from_: Annotated[float, Field(alias="from")]
+    to: float
+    count: int
+    mean_score: float | None
+    accuracy: float | None
+
+
+class FeedbackStats(BaseModel):
+    """How right the predictions of the window were; nulls where there is no feedback."""
+
+    count: int
+    accuracy: float | None
+    calibration_error: float | None
+    bins: list[CalibrationBin]
+
+
+class ReferenceWindow(BaseModel):
+    since: datetime
+    until: datetime
+    count: int
+
+
+class LabelShare(BaseModel):
+    label: str
+    share: float
+    reference_share: float
+
+
+class ScoreShare(BaseModel):
+    from_: Annotated[float, Field(alias="from")]
+    to: float
+    share: float
+    reference_share: float
+
+
+class Drift(BaseModel):
+    """The window beside the time before it. A population stability index is null where one of
+    them has no rows."""
+
+    reference: ReferenceWindow
+    count: int
+    label_psi: float | None
+    score_psi: float | None
+    labels: list[LabelShare]
+    scores: list[ScoreShare]
 
 
 class Stats(BaseModel):
@@ -146,6 +206,9 @@ class Stats(BaseModel):
     bucket_seconds: float
     buckets: list[StatsBucket]
     totals: dict[str, int]
+    mean_scores: dict[str, float]
+    feedback: FeedbackStats
+    drift: Drift
 
 
 class ModelHealth(BaseModel):
@@ -186,6 +249,24 @@ def parse_json(model: type[Model], body: bytes) -> Model:
         raise _explained(error) from None
 
 
+def parse_json_with(
+    field: str, other: type[Other], usual: type[Model], body: bytes
+) -> Model | Other:
+    """Read a JSON body of the usual form, or of another if it has a field that the usual one lacks.
+
+    The usual form is tried first, so it costs no more than it does alone.
+
+    Raises:
+        RequestError: what is wrong with it, as the form that it has.
+    """
+    try:
+        return usual.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        if not any(each["loc"] == (field,) for each in _errors(error)):
+            raise _explained(error) from None
+    return parse_json(other, body)
+
+
 def parse_strings(model: type[Model], values: dict[str, str]) -> Model:
     """Read a query string's parameters.
 
@@ -198,10 +279,18 @@ def parse_strings(model: type[Model], values: dict[str, str]) -> Model:
         raise _explained(error) from None
 
 
-def _explained(error: ValidationError) -> RequestError:
+def _errors(error: ValidationError) -> list[ErrorDetails]:
+    """What is wrong; empty if that is too much."""
     if error.error_count() > MOST_ERRORS_READ:
+        return []
+    return error.errors(include_url=False, include_input=False, include_context=False)
+
+
+def _explained(error: ValidationError) -> RequestError:
+    errors = _errors(error)
+    if not errors:
         return RequestError("The body has many fields that do not belong there: see /docs.")
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = errors[0]
     name = ".".join(map(str, first["loc"]))
     match first["type"]:
         case "json_invalid":

@@ -92,7 +92,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get(
         "/stats",
-        summary="Counts by label over time",
+        summary="Counts, scores, accuracy and drift over time",
         response_model=Stats,
         responses=documented_errors(400, 401, 403, 404, 429, 503),
         openapi_extra=documented_query(StatsQuery),
@@ -102,7 +102,11 @@ def router(service: Service) -> APIRouter:
         query = parse_strings(StatsQuery, query_parameters(request))
         until = next_edge(datetime.now(UTC), timedelta(hours=query.hours) / query.buckets)
         since = until - timedelta(hours=query.hours)
-        return json_response(await figures.stats(database, since, until, query.buckets))
+        return json_response(
+            await figures.stats(
+                database, since, until, query.buckets, timedelta(hours=query.reference_hours)
+            )
+        )
 
     return routes
 
