@@ -128,9 +128,13 @@ INSERT INTO alembic_version (version_num) VALUES ('0001') RETURNING alembic_vers
 
 CREATE OR REPLACE FUNCTION sentiment_words(text text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN to_tsvector('simple'::regconfig, left(text, 65536));
+RETURN to_tsvector('simple'::regconfig, translate(left(text, 4096), '_~</.@:', '       '));
 
 CREATE INDEX predictions_by_words ON predictions USING gin (sentiment_words(text));
+
+CREATE FUNCTION sentiment_search(query text) RETURNS tsquery
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN websearch_to_tsquery('simple'::regconfig, translate(query, '_~</.@:', '       '));
 
 CREATE TABLE feedback (
     prediction_id uuid NOT NULL,
@@ -156,8 +160,8 @@ CREATE TABLE erasures (
     what text NOT NULL CHECK (what IN ('text', 'subject')),
     salt bytea NOT NULL,
     digests bytea[] NOT NULL,
-    rows bigint NOT NULL DEFAULT 0,
-    feedback bigint NOT NULL DEFAULT 0
+    rows bigint,
+    feedback bigint
 );
 
 CREATE INDEX erasures_by_time ON erasures (erased_at);

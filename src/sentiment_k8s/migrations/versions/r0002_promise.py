@@ -9,12 +9,21 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# What a text is found by: its words as they are written, in lower case, in any language. Of longer
-# texts the beginning: a tsvector over 1 MB is an error, by which the row would be lost.
+# What a text is found by: its words as they are written, in lower case, in any language. By the
+# characters that go first PostgreSQL's parser looks for addresses, hosts, paths and tags, which
+# takes it seconds for some texts (65,536 characters of "a_a_a_": 30 s), and a commit with it. Of
+# longer texts the beginning, more than most models read: a commit of many long ones stays short.
 WORDS = """
 CREATE OR REPLACE FUNCTION sentiment_words(text text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN to_tsvector('simple'::regconfig, left(text, 65536))
+RETURN to_tsvector('simple'::regconfig, translate(left(text, 4096), '_~</.@:', '       '))
+"""
+
+# What people type into a search box, to be matched with the words: `bad -not "so bad"`.
+SEARCH = """
+CREATE FUNCTION sentiment_search(query text) RETURNS tsquery
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN websearch_to_tsquery('simple'::regconfig, translate(query, '_~</.@:', '       '))
 """
 
 # No foreign key: it would have to look into every partition, and none could be dropped at once.
@@ -42,7 +51,7 @@ CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at)
 """
 
 # The audit of what was erased, which must not hold it: salted digests say whether a row that turns
-# up later (in a spool) is one of them.
+# up later (in a spool) is one of them. The counts are null until the rows are gone.
 ERASURES = """
 CREATE TABLE erasures (
     id uuid PRIMARY KEY DEFAULT sentiment_uuidv7(),
@@ -50,8 +59,8 @@ CREATE TABLE erasures (
     what text NOT NULL CHECK (what IN ('text', 'subject')),
     salt bytea NOT NULL,
     digests bytea[] NOT NULL,
-    rows bigint NOT NULL DEFAULT 0,
-    feedback bigint NOT NULL DEFAULT 0
+    rows bigint,
+    feedback bigint
 )
 """
 BY_ERASURE = """
@@ -76,7 +85,15 @@ RETURN EXISTS (
 def upgrade() -> None:
     op.execute(WORDS.strip())
     create_index("predictions_by_words", "USING gin (sentiment_words(text))", "sentiment_words_idx")
-    for statement in (FEEDBACK, IDEMPOTENCY_KEYS, BY_EXPIRY, ERASURES, BY_ERASURE, IS_ERASED):
+    for statement in (
+        SEARCH,
+        FEEDBACK,
+        IDEMPOTENCY_KEYS,
+        BY_EXPIRY,
+        ERASURES,
+        BY_ERASURE,
+        IS_ERASED,
+    ):
         op.execute(statement.strip())
 
 
