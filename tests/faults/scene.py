@@ -1,0 +1,90 @@
+"""All that a fault may be done to: the server, its PostgreSQL, the network between, disks."""
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from .background import Background
+from .disks import Disk, disk
+from .programs import Postgres, Server
+from .relay import Relay
+
+DEADLINE_SECONDS = 15.0  # of the server for each request
+POSTGRES_MEBIBYTES = 512
+SPOOL_MEBIBYTES = 32  # a file of the spool has at most 8
+
+
+@dataclass
+class Scene:
+    """The parts of a campaign, running.
+
+    Attributes:
+        choice: what is left to chance.
+        sessions: of another client of PostgreSQL, which is in our way.
+    """
+
+    server: Server
+    postgres: Postgres
+    relay: Relay
+    background: Background
+    spool_disk: Disk
+    postgres_disk: Disk
+    choice: random.Random
+    sessions: list[asyncpg.Connection] = field(default_factory=list)
+
+    @property
+    def disks_are_small(self) -> bool:
+        """Whether they can be filled."""
+        return self.spool_disk.small and self.postgres_disk.small
+
+    @property
+    def spool_rows(self) -> int:
+        """How many rows are in the spool, as the server says."""
+        spool: dict[str, Any] = self.server.health()["record"].get("spool") or {}
+        return int(spool.get("rows", 0))
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether rows go to PostgreSQL and none waits in the spool."""
+        record = self.server.health()["record"]
+        return bool(record["available"]) and not (record.get("spool") or {}).get("rows", 0)
+
+    @property
+    def segments(self) -> list[Path]:
+        """The spool's files, the oldest first."""
+        return sorted(self.spool_disk.folder.glob("**/*.spool"))
+
+
+@contextmanager
+def scene(folder: Path, choice: random.Random, *, spool: str) -> Iterator[Scene]:
+    """Start everything, and end it.
+
+    Args:
+        folder: a new one for all their data.
+        choice: what is left to chance.
+        spool: `on` or `strict`, as in `SENTIMENT_SPOOL`.
+    """
+    with ExitStack() as stack:
+        postgres_disk = stack.enter_context(disk(folder / "postgres", POSTGRES_MEBIBYTES))
+        spool_disk = stack.enter_context(disk(folder / "spool", SPOOL_MEBIBYTES))
+        background = stack.enter_context(Background())
+        postgres = Postgres(postgres_disk.folder / "data")
+        stack.callback(postgres.close)
+        relay = Relay(postgres.port)
+        background.run(relay.restore())
+        stack.callback(lambda: background.run(relay.close()))
+        server = Server(
+            folder / "data",
+            DATABASE_URL=postgres.address.replace(f":{postgres.port}/", f":{relay.port}/"),
+            SENTIMENT_DEADLINE_SECONDS=str(DEADLINE_SECONDS),
+            SENTIMENT_SPOOL=spool,
+            SENTIMENT_SPOOL_DIR=str(spool_disk.folder / "rows"),
+            SENTIMENT_ACCESS_LOG="off",
+        )
+        stack.callback(server.close)
+        yield Scene(server, postgres, relay, background, spool_disk, postgres_disk, choice)
