@@ -50,15 +50,18 @@ FROM $BASE_IMAGE
 RUN pip uninstall --yes --root-user-action ignore pip \
     && python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(ensurepip|idlelib|pydoc_data|tkinter|turtledemo)/' \
-        "$(python -c 'import os; print(os.path.dirname(os.__file__))')"
+        "$(python -c 'import os; print(os.path.dirname(os.__file__))')" \
+    && install --directory --mode=0770 --owner=10001 /var/spool/sentiment
 COPY --from=dependencies /opt/sentiment /opt/sentiment
 COPY --from=model /opt/hub /opt/hub
 COPY --from=package /package/ /
 ARG MODEL
 ARG MODEL_REVISION
-# A model that was baked in is not looked for on the hub.
+# A model that was baked in is not looked for on the hub. Rows wait in the spool while PostgreSQL is
+# away: a volume there keeps them also when the container is removed, or its root is read-only.
 ENV PATH=/opt/sentiment/bin:$PATH \
     SENTIMENT_HOST=0.0.0.0 \
+    SENTIMENT_SPOOL_DIR=/var/spool/sentiment \
     SENTIMENT_MODEL=$MODEL SENTIMENT_REVISION=$MODEL_REVISION \
     HF_HOME=/opt/hub HF_HUB_OFFLINE=${MODEL:+1}
 ARG VERSION=1.0.0
