@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
-import asyncpg
 import click
 
 from ..e2e.harness.waiting import wait_until
 from ..postgres_fixtures import fetch
-from .checks import Ledger, unexplained
+from .checks import Ledger, Row, unexplained
 from .faults import FAULTS, Fault
 from .load import Failed, Given, Load
 from .programs import left_in
@@ -156,8 +155,9 @@ class Campaign:
         }
         assert not any(wrong.values()), {what: found for what, found in wrong.items() if found}
 
-    def _rows(self, since: float) -> list[asyncpg.Record]:
-        return self._scene.background.run(fetch(self._scene.postgres.address, ROWS, since))
+    def _rows(self, since: float) -> list[Row]:
+        found = self._scene.background.run(fetch(self._scene.postgres.address, ROWS, since))
+        return [(str(row["id"]), row["text"], row["prediction"]) for row in found]
 
     def _end(self) -> None:
         self._scene.server.look()

@@ -1,12 +1,12 @@
 """What must hold whenever a fault has been healed."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from .load import Failed, Given
 
+Row = tuple[str, str, str]  # id, text and label
 Periods = Sequence[tuple[float, float]]  # from and to, in seconds of `time.monotonic`
 
 BUSY_OR_AWAY = ("429 ", "503 ", "504 ")
@@ -46,19 +46,18 @@ class Ledger:
         self.firsts += firsts
         return firsts
 
-    def compare(self, given: Iterable[Given], rows: Iterable[Mapping[str, Any]]) -> None:
+    def compare(self, given: Iterable[Given], rows: Sequence[Row]) -> None:
         """Note what is missing and what is there twice.
 
         Args:
             given: answers.
-            rows: `id`, `text` and `prediction` of all rows that can be theirs.
+            rows: all that can be theirs.
         """
-        found = [(str(row["id"]), row["text"], row["prediction"]) for row in rows]
-        kept = set(found)
+        kept = set(rows)
         for one in given:
             expected = zip(one.ids, one.request.texts, one.labels, strict=True)
-            self.lost |= {row[0] for row in expected if row not in kept}
-        for names in ((row[0] for row in found), (row[1] for row in found)):
+            self.lost |= {row[0] for row in set(expected) - kept}
+        for names in ((row[0] for row in rows), (row[1] for row in rows)):
             self.twice |= {name for name, number in Counter(names).items() if number > 1}
 
 
