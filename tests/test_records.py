@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 
 from sentiment_k8s.errors import DatabaseUnavailable, RowsRefused
+from sentiment_k8s.group_commit import MOST_ROWS_IN_A_COMMIT
 from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.records import (
-    MOST_ROWS_IN_A_COMMIT,
     Identities,
     PredictionRow,
     Recorder,

@@ -1,21 +1,19 @@
 """The log's rows, and the group commit that makes them durable before an answer is given."""
 
-import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
 from .errors import RowsRefused
+from .group_commit import GroupCommit
 from .metrics import Metrics
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_MILLISECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
-MOST_ROWS_IN_A_COMMIT = 1024
-MOST_CHARACTERS_IN_A_COMMIT = 4 * 1024 * 1024  # of text: huge rows must not delay each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +89,8 @@ class RowStore(Protocol):
         """
 
 
-class Recorder:
-    """Group commit: while one transaction is under way, the rows of the next one gather.
+class Recorder(GroupCommit[Sequence[PredictionRow]]):
+    """Makes the rows of each call durable, those of many calls together.
 
     Args:
         store: where the rows go.
@@ -100,10 +98,9 @@ class Recorder:
     """
 
     def __init__(self, store: RowStore, metrics: Metrics) -> None:
+        super().__init__("recorder")
         self._store = store
         self._metrics = metrics
-        self._waiting: list[tuple[Sequence[PredictionRow], asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
 
     async def record(self, rows: Sequence[PredictionRow]) -> None:
         """Return once `rows` are durable.
@@ -112,63 +109,27 @@ class Recorder:
             DatabaseUnavailable: they are not, and nothing may be claimed.
             RowsRefused: one of them cannot be; others' rows in the same commit are.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((rows, done))
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write_all(), name="recorder")
-        await done
+        await self.submit(rows)
 
-    async def close(self) -> None:
-        """Wait until everything that was handed in is durable or refused."""
-        while self._writer is not None:
-            await asyncio.shield(self._writer)
-
-    async def _write_all(self) -> None:
-        try:
-            while group := self._take():
-                await self._write(group)
-        finally:
-            self._writer = None
-
-    def _take(self) -> list[tuple[Sequence[PredictionRow], asyncio.Future[None]]]:
-        # Whoever has gone (deadline, hung-up client) was given no answer, so needs no row.
-        self._waiting = [waiter for waiter in self._waiting if not waiter[1].done()]
-        size = characters = taken = 0
-        for rows, _ in self._waiting:
-            size += len(rows)
-            characters += sum(len(row.text) for row in rows)
-            full = size > MOST_ROWS_IN_A_COMMIT or characters > MOST_CHARACTERS_IN_A_COMMIT
-            if taken and full:
-                break
-            taken += 1
-        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        return group
-
-    async def _write(
-        self, group: list[tuple[Sequence[PredictionRow], asyncio.Future[None]]]
-    ) -> None:
-        rows = [row for rows, _ in group for row in rows]
+    async def commit(self, group: Sequence[Sequence[PredictionRow]]) -> Mapping[int, Exception]:
+        """All rows in one transaction."""
+        rows = [row for own in group for row in own]
         try:
             with self._metrics.commit_seconds.time():
                 await self._store.insert(rows)
         except RowsRefused as error:
             self._metrics.rows.inc(len(rows) - len(error.refused))
-            for own, done in group:
-                _settle(done, error if any(row.id in error.refused for row in own) else None)
-        except Exception as error:
+            return {
+                place: error
+                for place, own in enumerate(group)
+                if any(row.id in error.refused for row in own)
+            }
+        except Exception:
             self._metrics.commit_failures.inc()
-            for _, done in group:
-                _settle(done, error)
-        else:
-            self._metrics.rows.inc(len(rows))
-            for _, done in group:
-                _settle(done, None)
+            raise
+        self._metrics.rows.inc(len(rows))
+        return {}
 
-
-def _settle(done: asyncio.Future[None], error: Exception | None) -> None:
-    if done.done():  # the waiter has gone
-        return
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
+    def size(self, entry: Sequence[PredictionRow]) -> tuple[int, int]:
+        """Rows, and characters of their texts."""
+        return len(entry), sum(len(row.text) for row in entry)
