@@ -1,0 +1,99 @@
+"""Group commit: while one transaction is under way, what the next one will have gathers."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+
+MOST_ROWS_IN_A_COMMIT = 1024
+MOST_CHARACTERS_IN_A_COMMIT = 4 * 1024 * 1024  # of text: huge rows must not delay each other
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiter(Generic[Entry]):
+    entry: Entry
+    done: asyncio.Future[None]
+
+
+class GroupCommit(ABC, Generic[Entry]):
+    """Makes entries durable together, and lets each waiter go on when its own is.
+
+    Args:
+        name: of the task, for debuggers.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: list[_Waiter[Entry]] = []
+        self._writer: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def commit(self, group: Sequence[Entry]) -> Mapping[int, Exception]:
+        """Make a group durable in one transaction.
+
+        Returns:
+            By its place in the group, what hinders an entry; the others are durable.
+
+        Raises:
+            Exception: none is known to be durable.
+        """
+
+    @abstractmethod
+    def size(self, entry: Entry) -> tuple[int, int]:
+        """Rows and characters of text in an entry."""
+
+    async def submit(self, entry: Entry) -> None:
+        """Return once an entry is durable.
+
+        Raises:
+            Exception: as `commit` answered or raised for it.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiter(entry, done))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_all(), name=self._name)
+        await done
+
+    async def close(self) -> None:
+        """Wait until everything that was handed in is durable or refused."""
+        while self._writer is not None:
+            await asyncio.shield(self._writer)
+
+    async def _write_all(self) -> None:
+        try:
+            while group := self._take():
+                await self._write(group)
+        finally:
+            self._writer = None
+
+    def _take(self) -> list[_Waiter[Entry]]:
+        # Whoever has gone (deadline, hung-up client) was given no answer, so needs no row.
+        self._waiting = [waiter for waiter in self._waiting if not waiter.done.done()]
+        rows = characters = taken = 0
+        for waiter in self._waiting:
+            more_rows, more_characters = self.size(waiter.entry)
+            rows += more_rows
+            characters += more_characters
+            full = rows > MOST_ROWS_IN_A_COMMIT or characters > MOST_CHARACTERS_IN_A_COMMIT
+            if taken and full:
+                break
+            taken += 1
+        group, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return group
+
+    async def _write(self, group: list[_Waiter[Entry]]) -> None:
+        errors: Mapping[int, Exception]
+        try:
+            errors = await self.commit([waiter.entry for waiter in group])
+        except Exception as error:
+            errors = dict.fromkeys(range(len(group)), error)
+        for place, waiter in enumerate(group):
+            if waiter.done.done():  # it has gone meanwhile
+                continue
+            if place in errors:
+                waiter.done.set_exception(errors[place])
+            else:
+                waiter.done.set_result(None)
