@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from . import __version__
-from .api import page, predict, predictions, probes
+from .api import inference, page, predict, predictions, probes
 from .api.classifier import Classifier
 from .api.middleware import RequestMiddleware, add_error_handlers
 from .api.shortcut import Shortcut
@@ -38,12 +38,13 @@ def create_app(service: Service) -> ASGIApp:
         redirect_slashes=False,  # the redirect would repeat the text
     )
     add_error_handlers(api)
-    every_text = predict.router(Classifier(service))
-    for routes in (every_text, predictions.router(service), probes.router(service)):
+    classifier = Classifier(service)
+    every_text = (predict.router(classifier, service), inference.router(classifier, service))
+    for routes in (*every_text, predictions.router(service), probes.router(service)):
         api.include_router(routes)
     page.add_page(api)
     return RequestMiddleware(
-        Shortcut(api, every_text.routes),
+        Shortcut(api, [route for routes in every_text for route in routes.routes]),
         metrics=service.metrics,
         access_log=service.settings.access_log,
         recorded=service.record_mode != "off",

@@ -170,7 +170,27 @@ def documented_query(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def documented_body(model: type[BaseModel]) -> dict[str, Any]:
-    """A body model as an OpenAPI request body."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
+def documented_body(*models: type[BaseModel]) -> dict[str, Any]:
+    """Body models, of which the body has one, as an OpenAPI request body."""
+    schemas = [_without_references(model.model_json_schema()) for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _without_references(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that can stand anywhere in a document: references are from a document's root."""
+    definitions = schema.pop("$defs", {})
+
+    def inlined(part: Any) -> Any:
+        match part:
+            case {"$ref": str(reference), **rest}:
+                return inlined(definitions[reference.rpartition("/")[2]] | rest)
+            case dict():
+                return {name: inlined(value) for name, value in part.items()}
+            case list():
+                return [inlined(value) for value in part]
+            case _:
+                return part
+
+    whole: dict[str, Any] = inlined(schema)
+    return whole

@@ -1,4 +1,5 @@
-"""`GET /predict?text=...`, the book's call, and `POST /predict` for one text or many."""
+"""`GET /predict?text=...`, the book's call, and `POST /predict` for one text or many, or in the
+form of another protocol (inference.py)."""
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -7,13 +8,16 @@ from starlette.responses import Response
 from ..schemas import (
     Answer,
     Answers,
+    LabelScore,
     PredictOptions,
     PredictQuery,
     PredictRequest,
     answer,
-    parse_json,
+    parse_json_with,
     parse_strings,
 )
+from ..service import Service
+from . import inference
 from .classifier import Classifier
 from .http import (
     LeanRoute,
@@ -23,9 +27,10 @@ from .http import (
     json_response,
     query_parameters,
 )
+from .inference import InferenceRequest
 
 
-def router(classifier: Classifier) -> APIRouter:
+def router(classifier: Classifier, service: Service) -> APIRouter:
     """The routes that classify."""
     routes = APIRouter(route_class=LeanRoute, tags=["predict"])
 
@@ -56,13 +61,15 @@ def router(classifier: Classifier) -> APIRouter:
     @routes.post(
         "/predict",
         summary="Classify a text, or several",
-        response_model=Answer | Answers,
+        response_model=Answer | Answers | list[LabelScore] | list[list[LabelScore]],
         responses=documented_errors(400, 408, 413, 429, 500, 503, 504),
-        openapi_extra=documented_body(PredictRequest),
+        openapi_extra=documented_body(PredictRequest, InferenceRequest),
     )
     async def predict_body(request: Request) -> Response:
         async with classifier.bodies.reading(request) as content:
-            body = parse_json(PredictRequest, content)
+            body = parse_json_with("inputs", InferenceRequest, PredictRequest, content)
+            if isinstance(body, InferenceRequest):
+                return await inference.answer(classifier, service, request, content, body)
             if body.texts is not None:
                 return json_response({"predictions": await classify(request, body.texts, body)})
             [one] = await classify(request, [body.text or ""], body)
