@@ -24,6 +24,7 @@ RECOVERY_SECONDS = 90.0
 LEAST_SECONDS = 0.5  # that a fault lasts
 MOST_MEBIBYTES = 512  # of the server's memory: the limit in the book
 PAIRS = 1 / 3  # so many faults come with a second one
+ANSWERS_BETWEEN = 50
 REPLAYS = 5  # answers that are asked for once more after each round
 ROWS = "SELECT id, text, prediction FROM predictions WHERE created_at >= to_timestamp($1)"
 
@@ -109,6 +110,8 @@ class Campaign:
             self._judge(given, now - DEADLINE_SECONDS - MARGIN_SECONDS)
             self._scene.background.run(self._load.ask_again(self._some_keyed()))
             self._scene.server.look()
+            enough = len(self._load.given) + ANSWERS_BETWEEN
+            wait_until("answers", lambda: len(self._load.given) > enough, seconds=RECOVERY_SECONDS)
 
     def _do(self, faults: list[Fault]) -> None:
         done: list[Fault] = []
@@ -131,14 +134,14 @@ class Campaign:
         empty afterwards."""
         given = self._load.given[self._answers_judged :]
         self._answers_judged += len(given)
-        wait_until("rest", lambda: self._scene.at_rest, seconds=RECOVERY_SECONDS)
-        return self._ledger.take(given)
+        wait_until("an empty spool", lambda: self._scene.at_rest, seconds=RECOVERY_SECONDS)
+        return given
 
     def _judge(self, given: list[Given], since: float) -> None:
-        """Compare first answers with the rows of a time, in seconds since 1970, and later."""
+        """Compare answers with the rows of a time, in seconds since 1970, and later."""
         ledger = self._ledger
-        before = len(ledger.lost), len(ledger.twice)
-        ledger.compare(given, self._rows(since))
+        before = len(ledger.lost), len(ledger.twice), len(ledger.unlike)
+        ledger.compare(ledger.take(given), self._rows(since))
         failed = self._load.failed[self._failures_judged :]
         self._failures_judged += len(failed)
         for failure in failed:
@@ -149,7 +152,7 @@ class Campaign:
         wrong = {
             "lost": len(ledger.lost) - before[0],
             "twice": len(ledger.twice) - before[1],
-            "keys with two answers": sorted(ledger.unlike),
+            "keys with two answers": len(ledger.unlike) - before[2],
             "failed for no reason": Counter(failure.what for failure in strange),
             "hung": [seconds for seconds in _waits(given, failed) if seconds > most],
         }
@@ -164,8 +167,8 @@ class Campaign:
         self._scene.server.stop()
         with self._report.expecting("the end"):
             assert not self._scene.segments, f"left in the spool: {self._scene.segments}"
-            self._ledger.take(self._load.given[self._answers_judged :])
-            self._judge(self._ledger.firsts, 0)
+            self._ledger = Ledger()  # everything once more: what was there must still be
+            self._judge(self._load.given, 0)
             peak = self._scene.server.peak_bytes / MIB
             assert peak <= MOST_MEBIBYTES, f"the server took {peak:.0f} MiB of memory"
 

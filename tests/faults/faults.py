@@ -35,11 +35,21 @@ class Fault:
     refuses: bool = False
 
 
-def stall(scene: Scene, *, there: bool, back: bool) -> None:
-    if there:
-        scene.relay.there.stall()
-    if back:
-        scene.relay.back.stall()
+def cut(scene: Scene) -> None:
+    scene.background.call(scene.relay.cut)
+
+
+def stall_questions(scene: Scene) -> None:
+    scene.background.call(scene.relay.there.stall)
+
+
+def stall_answers(scene: Scene) -> None:
+    scene.background.call(scene.relay.back.stall)
+
+
+def stall(scene: Scene) -> None:
+    stall_questions(scene)
+    stall_answers(scene)
 
 
 def slow_down(scene: Scene) -> None:
@@ -185,12 +195,12 @@ FAULTS = (
         free_postgres_disk,
         small_disk=True,
     ),
-    Fault("connections cut", NETWORK, lambda s: s.relay.cut(), nothing),
+    Fault("connections cut", NETWORK, cut, nothing),
     Fault("connections refused", NETWORK, refuse, restore),
     Fault("connections cut in messages", NETWORK, cut_in_messages, restore),
-    Fault("questions stalled", NETWORK, lambda s: stall(s, there=True, back=False), restore),
-    Fault("answers stalled", NETWORK, lambda s: stall(s, there=False, back=True), restore),
-    Fault("both ways stalled", NETWORK, lambda s: stall(s, there=True, back=True), restore),
+    Fault("questions stalled", NETWORK, stall_questions, restore),
+    Fault("answers stalled", NETWORK, stall_answers, restore),
+    Fault("both ways stalled", NETWORK, stall, restore),
     Fault("network slow", NETWORK, slow_down, restore),
     Fault(
         "spool's disk full, PostgreSQL away",
