@@ -1,6 +1,7 @@
 // The service as this page calls it. Addresses are relative, so the page also works under a path.
 
 const PATIENCE = 60_000; // ms; the server's own deadline is 30 s
+const A_DAY = 86_400_000; // ms, for a download: it can be cancelled
 const TOKEN = "sentiment-read-token";
 const BUSY = [429, 503];
 
@@ -25,18 +26,52 @@ export const predictOne = (text) => post("predict", { text, top_k: 100 });
 
 /** Classify texts, in their order. */
 export async function predictMany(texts, signal) {
-  return (await post("predict", { texts }, signal)).predictions;
+  return (await post("predict", { texts }, { signal })).predictions;
 }
 
-/** The newest rows of the log, newest first; of one label when it is given. */
-export async function getPredictions(limit, label) {
-  const query = new URLSearchParams({ limit, ...(label && { label }) });
+/** The newest rows of the log that `filters` let through, newest first. */
+export async function getPredictions(limit, filters) {
+  const query = new URLSearchParams({ limit, ...filters });
   return (await call(`predictions?${query}`, { headers: bearer() })).predictions;
 }
 
-/** Counts by label in `buckets` equal parts of the last `hours`. */
-export const getStats = (hours, buckets) =>
-  call(`stats?${new URLSearchParams({ hours, buckets })}`, { headers: bearer() });
+/** One row of the log, with its feedback. */
+export const getPrediction = (id) =>
+  call(`predictions/${encodeURIComponent(id)}`, { headers: bearer() });
+
+/** The log in figures: `buckets` equal parts of the last `hours`, and the hours before these. */
+export const getStats = (hours, buckets, reference) =>
+  call(`stats?${new URLSearchParams({ hours, buckets, reference_hours: reference })}`, {
+    headers: bearer(),
+  });
+
+/** Keep which label is right for a logged prediction; answers what is kept. */
+export function giveFeedback(id, label, comment) {
+  const body = { label, ...(comment && { comment }) };
+  return post(`predictions/${encodeURIComponent(id)}/feedback`, body, { headers: bearer() });
+}
+
+/** All rows that `filters` let through as one file; `onBytes(count)` is told how it grows. */
+export function downloadPredictions(type, filters, { signal, onBytes }) {
+  return call(`predictions?${new URLSearchParams(filters)}`, {
+    headers: { Accept: type, ...bearer() },
+    signal,
+    patience: A_DAY,
+    read: (response) => countedBlob(response.body, onBytes),
+  });
+}
+
+/** The browser moves a large blob to its disk, so a large log does not fill the memory. */
+function countedBlob(body, onBytes) {
+  let bytes = 0;
+  const counter = new TransformStream({
+    transform(chunk, stream) {
+      onBytes((bytes += chunk.length));
+      stream.enqueue(chunk);
+    },
+  });
+  return new Response(body.pipeThrough(counter)).blob();
+}
 
 /**
  * Call `send` again while the server is busy or starting (429, 503), after the time it asks for.
@@ -60,25 +95,27 @@ function bearer() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
-function post(path, body, signal) {
-  const headers = { "Content-Type": "application/json" };
-  return call(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+function post(path, body, { headers, signal } = {}) {
+  return call(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...headers },
+    body: JSON.stringify(body),
+    signal,
+  });
 }
 
-async function call(path, { signal, ...options } = {}) {
-  const limit = AbortSignal.timeout(PATIENCE);
+const asJson = (response) => response.json();
+
+async function call(path, { signal, patience = PATIENCE, read = asJson, ...options } = {}) {
+  const limit = AbortSignal.timeout(patience);
   try {
     const response = await fetch(path, {
       cache: "no-store",
       ...options,
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
-    const answer = await response.json().catch(() => null);
-    if (response.ok && answer !== null) return answer;
-    throw new ApiError(answer?.error ?? `The server answered with status ${response.status}.`, {
-      status: response.status,
-      retryAfter: secondsOf(response.headers.get("Retry-After")),
-    });
+    if (response.ok) return await read(response);
+    throw await refusal(response);
   } catch (error) {
     if (error instanceof ApiError || signal?.aborted) throw error;
     throw new ApiError(
@@ -87,6 +124,14 @@ async function call(path, { signal, ...options } = {}) {
         : "The server cannot be reached. Is it still running?",
     );
   }
+}
+
+async function refusal(response) {
+  const answer = await response.json().catch(() => null);
+  return new ApiError(answer?.error ?? `The server answered with status ${response.status}.`, {
+    status: response.status,
+    retryAfter: secondsOf(response.headers.get("Retry-After")),
+  });
 }
 
 /** Retry-After is a number of seconds or a date (RFC 9110, 10.2.3). */

@@ -28,3 +28,25 @@ export function say(line, sentence, kind = "") {
   if (line.textContent !== sentence) line.textContent = sentence; // or it would be read out again
   line.dataset.kind = kind;
 }
+
+/** Fill a table: its names, and rows whose first cell names them. All but the first are numbers. */
+export function fillTable(id, names, rows) {
+  const side = (index) => (index ? "number end" : "");
+  const head = names.map((text, index) => el("th", { scope: "col", class: side(index), text }));
+  const line = ([name, ...values]) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row", text: name }),
+      ...values.map((text) => el("td", { class: "number end", text })),
+    );
+  byId(id).tHead.replaceChildren(el("tr", {}, ...head));
+  byId(id).tBodies[0].replaceChildren(...rows.map(line));
+}
+
+/** Have the browser save a blob as a file. */
+export function saveFile(blob, name) {
+  const address = URL.createObjectURL(blob);
+  el("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it later
+}

@@ -17,6 +17,7 @@ const full = new Intl.DateTimeFormat("en", {
 export const formatCount = (count) => counts.format(count);
 export const formatClock = (date) => clock.format(date);
 export const formatDay = (date) => day.format(date);
+export const formatMoment = (date) => `${formatDay(date)}, ${formatClock(date)}`;
 export const formatFull = (date) => full.format(date);
 
 /** "1 text", "2 texts". */
@@ -34,12 +35,26 @@ export function formatScore(score, isShare = true) {
   return `${(score * 100).toFixed(1)}%`;
 }
 
+/** A share as a percentage. */
+export const formatShare = (share) => `${(share * 100).toFixed(1)}%`;
+
+/** A step of a scale: as a percentage when it is a share. */
+export const formatTick = (tick, isShare = true) =>
+  isShare ? `${decimals.format(tick * 100)}%` : decimals.format(tick);
+
 /** Seconds as "14 ms", "1.4 s" or "3 min"; nothing for null. */
 export function formatSeconds(seconds) {
   if (seconds === null) return "";
   if (seconds < 1) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   if (seconds < 100) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`;
   return `${Math.round(seconds / 60)} min`;
+}
+
+/** Bytes as "820 B", "14 kB" or "3.2 MB". */
+export function formatBytes(bytes) {
+  if (bytes < 1000) return `${bytes} B`;
+  if (bytes < 1e6) return `${Math.round(bytes / 1000)} kB`;
+  return `${decimals.format(Math.round(bytes / 1e5) / 10)} MB`;
 }
 
 /** How long ago a date was, coarsely: rows must not flicker at each poll. */

@@ -44,8 +44,11 @@ export function paint(labels) {
 /** The CSS class with a label's colour, the same in every part of the page; grey without one. */
 export const toneOf = (label) => tones.get(label) ?? GREY;
 
-/** A score as the page shows it; the one output of a regression head is not a share. */
-export const scoreText = (score) => formatScore(score, ofModel.length !== 1);
+/** Whether scores are shares of one; the one output of a regression head is not. */
+export const isShare = () => ofModel.length !== 1;
+
+/** A score as the page shows it. */
+export const scoreText = (score) => formatScore(score, isShare());
 
 /** A label with its colour beside it (never its colour alone). */
 export function tag(label) {

@@ -1,14 +1,16 @@
 // The latest rows of the log. New ones appear at the top; those on the screen are never rebuilt,
 // so that focus, an open row and a selection stay.
 
+import { getPrediction } from "./api.js";
 import { byId, el } from "./dom.js";
+import { feedbackForm, verdict } from "./feedback.js";
 import { formatAgo, formatFull, formatSeconds } from "./format.js";
 import { fillBars, inOrder, scoreText, tag } from "./labels.js";
 
 const shown = new Map(); // id -> the row's element
 
-/** Show rows, newest first. */
-export function showLatest(rows) {
+/** Show rows, newest first; `nothing` is said where there are none. */
+export function showLatest(rows, nothing) {
   const list = byId("latest-rows");
   const wanted = new Set(rows.map(({ id }) => id));
   for (const [id, item] of shown) {
@@ -24,7 +26,7 @@ export function showLatest(rows) {
     else list.insertBefore(added(row, isFirst), next);
   }
   showAges(list);
-  byId("latest-empty").hidden = rows.length > 0;
+  byId("latest-empty").textContent = rows.length > 0 ? "" : nothing;
 }
 
 /** Forget the rows on the screen, because another choice of them comes. */
@@ -40,15 +42,28 @@ const isInUse = (item) =>
 function added(row, isFirst) {
   const text = el("span", { class: "row-text", dir: "auto", text: row.text });
   const score = el("span", { class: "number", text: scoreText(row.score) });
-  const label = el("span", { class: "row-label" }, tag(row.prediction ?? "no label"), score);
+  const mark = el("span", { class: "hint" });
+  const label = el("span", { class: "row-label" }, tag(row.prediction ?? "no label"), score, mark);
   const title = formatFull(new Date(row.created_at));
   const time = el("time", { class: "hint", datetime: row.created_at, title });
   const details = el("details", {}, el("summary", {}, text, label, time));
   // Filled when first opened: most rows never are.
-  details.addEventListener("toggle", () => details.append(...more(row)), { once: true });
+  details.addEventListener("toggle", () => fill(details, row, mark), { once: true });
   const item = el("li", { class: isFirst ? "row" : "row fresh" }, details);
   shown.set(row.id, item);
   return item;
+}
+
+async function fill(details, row, mark) {
+  details.append(...more(row));
+  const labels = inOrder(row.scores ?? {}).map(([label]) => label);
+  if (labels.length === 0) return;
+  const note = (kept) => {
+    mark.textContent = verdict(kept, row.prediction);
+  };
+  const { feedback } = await getPrediction(row.id).catch(() => ({})); // away: saving will say so
+  if (feedback) note(feedback);
+  details.append(feedbackForm({ ...row, feedback }, labels, note));
 }
 
 /** What made a row. One that was written by hand, as the book does, has only some of it. */

@@ -1,125 +1,115 @@
-// The log's side of the page: when it may be read, it is read every two seconds.
+// The log's side of the page: whether it may be read, and its newest rows every two seconds.
 
-import { forgetToken, getPredictions, getStats, keepToken, readToken } from "./api.js";
-import { drawStats, watchChart } from "./chart.js";
+import { forgetToken, getPredictions, keepToken, readToken } from "./api.js";
 import { byId, el, say } from "./dom.js";
-import { modelLabels } from "./labels.js";
+import { startDownload } from "./download.js";
+import { readFigures, startFigures, stopFigures } from "./figures.js";
+import { filters, offer, startFilters } from "./filters.js";
 import { clearLatest, showLatest } from "./latest.js";
+import { pausePolls, poller } from "./poll.js";
 
 const POLL = 2000; // ms
-const STATS_POLLS = 5; // the chart is read at every fifth poll: it costs the database more
-const ROWS = 20;
+const ROWS = 20; // and as many more at each wish
+const MOST_ROWS = 500; // that the server gives at once; a download has all
 const NOTHING_RECORDED =
   "Nothing is recorded: this server answers and keeps nothing. " +
   "Set DATABASE_URL, or SENTIMENT_RECORD, to keep predictions.";
 
-let timer = 0;
-let polls = 0;
+const rows = poller(read, () => POLL);
 let paused = false;
-let recording = null; // null until the server has said
+let limit = ROWS;
+let writable = null; // null until the server has said
 
-/** Wire the log's controls. Nothing is read before `setRecording` says that there is a log. */
+/** Wire the log's controls. Nothing is read before `setRecord` says that there is a log. */
 export function startLog() {
-  watchChart();
-  byId("pause").addEventListener("click", togglePause);
-  byId("hours").addEventListener("change", readNow);
-  byId("label-filter").addEventListener("change", () => {
-    clearLatest();
-    readNow();
+  startFigures(({ totals }) => offer(Object.keys(totals), []));
+  startFilters(showOther);
+  startDownload();
+  byId("latest-more").addEventListener("click", () => {
+    limit = Math.min(MOST_ROWS, limit + ROWS);
+    rows.now();
   });
+  byId("pause").addEventListener("click", togglePause);
   byId("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     openWithToken();
   });
   byId("token-forget").addEventListener("click", () => {
     forgetToken();
-    readNow();
+    rows.now();
   });
-  byId("log-again").addEventListener("click", readNow);
+  byId("log-again").addEventListener("click", rows.now);
   document.addEventListener("visibilitychange", () => (document.hidden ? stop() : refresh()));
 }
 
-/** Take over from /health whether predictions are recorded at all. */
-export function setRecording(isOn) {
-  if (recording === isOn) return;
-  recording = isOn;
-  if (isOn) readNow();
-  else close(NOTHING_RECORDED);
+/** Take over from /health whether predictions are recorded, and can be now. */
+export function setRecord({ mode, available }) {
+  if (writable === available) return;
+  writable = available;
+  if (mode === "off") close(NOTHING_RECORDED);
+  else if (isOpen()) refresh();
+  else rows.now();
 }
 
 /** Read soon, because this page has just caused a row; not while paused. */
 export function refresh() {
-  if (recording && !paused && !document.hidden && isOpen()) readNow();
+  if (paused || document.hidden || !isOpen()) return;
+  rows.now();
+  readFigures();
 }
 
 const isOpen = () => !byId("latest").hidden;
 
 function stop() {
-  clearTimeout(timer);
-  timer = 0;
+  rows.stop();
+  stopFigures();
 }
 
-function readNow() {
-  polls = 0;
-  stop();
-  read();
-}
-
-let reading = false;
-let again = false;
-
-async function read() {
-  if (reading) {
-    again = true;
-    return;
-  }
-  reading = true;
-  again = false;
-  const hours = byId("hours");
-  const label = byId("label-filter").value;
+async function read(isStale) {
+  const asked = filters();
   try {
-    const rows = await getPredictions(ROWS, label);
-    const isStatsPoll = polls % STATS_POLLS === 0;
-    const stats = isStatsPoll
-      ? await getStats(hours.value, hours.selectedOptions[0].dataset.buckets)
-      : null;
-    polls += 1;
-    if (!again) show(rows, stats);
+    const found = await getPredictions(limit, asked);
+    if (!isStale()) show(found, asked);
   } catch (error) {
-    refuse(error);
-  } finally {
-    reading = false;
-    if (again) readNow();
-    else if (isOpen() && !paused && !document.hidden) timer = setTimeout(read, POLL);
+    if (!isStale()) refuse(error);
   }
 }
 
-function show(rows, stats) {
+function show(found, asked) {
   open();
   say(byId("latest-status"), "");
-  if (stats) {
-    drawStats(stats); // first: it says which labels get a colour
-    offerLabels(Object.keys(stats.totals));
-  }
-  showLatest(rows);
+  offer(
+    [],
+    found.map(({ model }) => model),
+  );
+  const isChosen = Object.keys(asked).length > 0;
+  showLatest(
+    found,
+    isChosen ? "No prediction is like that." : "Nothing yet. The next prediction appears here.",
+  );
+  byId("latest-more").hidden = found.length < limit || limit === MOST_ROWS;
+}
+
+function showOther() {
+  limit = ROWS;
+  clearLatest();
+  rows.now();
 }
 
 function open() {
   if (isOpen()) return;
   const wasInForm = byId("log-closed").contains(document.activeElement);
+  for (const id of ["figures", "latest", "one-feedback"]) byId(id).hidden = false;
   byId("log-closed").hidden = true;
-  byId("time").hidden = false;
-  byId("latest").hidden = false;
   byId("token-forget").hidden = readToken() === null;
   if (wasInForm) byId("latest-title").focus(); // the form that had the focus is gone
+  readFigures();
 }
 
 function close(sentence, { token = false, retry = false, kind = "" } = {}) {
   const wasInside = byId("log").contains(document.activeElement);
   stop();
-  byId("time").hidden = true;
-  byId("latest").hidden = true;
-  byId("token-forget").hidden = true;
+  for (const id of ["figures", "latest", "one-feedback", "token-forget"]) byId(id).hidden = true;
   byId("log-closed").hidden = false;
   byId("token-form").hidden = !token;
   byId("log-again").hidden = !retry;
@@ -154,11 +144,12 @@ function openWithToken() {
   }
   keepToken(field.value.trim());
   field.value = "";
-  readNow();
+  rows.now();
 }
 
 function togglePause() {
   paused = !paused;
+  pausePolls(paused);
   byId("pause").replaceChildren(
     paused ? "Resume" : "Pause",
     el("span", { class: "unseen", text: " live updates" }),
@@ -166,13 +157,5 @@ function togglePause() {
   byId("live").classList.toggle("paused", paused);
   byId("live-word").textContent = paused ? "Paused" : "Live";
   if (paused) stop();
-  else readNow();
-}
-
-/** Fill the choice of labels: the model's, and those that earlier models have left in the log. */
-function offerLabels(logged) {
-  const choice = byId("label-filter");
-  const known = new Set([...choice.options].map(({ value }) => value));
-  const labels = [...new Set([...modelLabels(), ...logged])].filter((label) => !known.has(label));
-  choice.append(...labels.map((label) => el("option", { value: label, text: label })));
+  else refresh();
 }

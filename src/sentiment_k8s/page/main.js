@@ -1,32 +1,31 @@
 // The page's beginning: asks the server what it is, then starts the parts.
 //
-//   one.js     one text, its labels as bars
-//   many.js    many texts, a table        source.js  lines or a file     csv.js  chunks.js
-//   log.js     when the log is read       latest.js  its newest rows     chart.js  counts by time
-//   api.js     the service                labels.js  names and colours   dom.js  format.js
+//   one.js      one text, its labels as bars
+//   many.js     many texts, a table       source.js  chunks.js  csv.js
+//   log.js      when the log is read      filters.js  download.js  latest.js  feedback.js
+//   figures.js  the log as charts         counts.js  means.js  quality.js  drift.js
+//                                         over buckets.js  plot.js
+//   record.js   where answers are kept
+//   api.js      the service               labels.js  dom.js  format.js  poll.js
 
 import { getHealth } from "./api.js";
 import { byId } from "./dom.js";
 import { plural } from "./format.js";
 import { setLabels } from "./labels.js";
-import { refresh, setRecording, startLog } from "./log.js";
+import { refresh, setRecord, startLog } from "./log.js";
 import { startMany } from "./many.js";
 import { startOne } from "./one.js";
+import { isPassing, showRecord } from "./record.js";
 
 const HEALTH_POLL = 15_000; // ms
-const HEALTH_SOON = 2_000; // while the server starts or is away
-const STORES = {
-  postgresql: "Recorded in PostgreSQL",
-  embedded: "Recorded in embedded PostgreSQL",
-  off: "Nothing is recorded",
-};
+const HEALTH_SOON = 2_000; // while the server, or its PostgreSQL, starts or is away
 
 async function watchHealth() {
   let wait = HEALTH_SOON;
   try {
     const health = await getHealth();
     show(health);
-    if (health.ready) wait = HEALTH_POLL;
+    if (health.ready && !isPassing(health.record)) wait = HEALTH_POLL;
   } catch (error) {
     state("down", error.message);
   }
@@ -35,25 +34,16 @@ async function watchHealth() {
 
 function show({ ready, model, record, version }) {
   if (model?.labels) setLabels(model.labels);
-  fact(
-    "fact-model",
-    model?.id &&
-      [`Model ${model.id}`, model.precision, plural(model.labels.length, "label")].join(" · "),
-  );
-  fact(
-    "fact-record",
-    record.mode === "off" || record.available
-      ? STORES[record.mode]
-      : "The log cannot be written now",
-  );
+  byId("fact-model").hidden = !model;
+  if (model) {
+    const { id, precision, labels } = model;
+    const facts = [`Model ${id}`, precision, plural(labels.length, "label")];
+    byId("fact-model").textContent = facts.join(" · ");
+  }
+  showRecord(record);
   state(ready ? "up" : "waiting", ready ? "Ready" : "The model is loading");
   byId("version").textContent = `Version ${version}`;
-  setRecording(record.mode !== "off");
-}
-
-function fact(id, text) {
-  byId(id).hidden = !text;
-  byId(id).textContent = text ?? "";
+  setRecord(record);
 }
 
 function state(name, words) {

@@ -2,7 +2,7 @@
 
 import { classifyAll } from "./chunks.js";
 import { write } from "./csv.js";
-import { byId, el, say } from "./dom.js";
+import { byId, el, saveFile, say } from "./dom.js";
 import { formatCount, formatSeconds, plural } from "./format.js";
 import { inOrder, legend, scoreText, tag } from "./labels.js";
 import { submitByKeys } from "./one.js";
@@ -206,7 +206,5 @@ function download() {
     return [...cells, prediction, score, String(truncated), id ?? "", error];
   });
   const file = new Blob([write([header, ...rows])], { type: "text/csv;charset=utf-8" });
-  const address = URL.createObjectURL(file);
-  el("a", { href: address, download: `${batch.name}.csv` }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser reads it later
+  saveFile(file, `${batch.name}.csv`);
 }

@@ -2,6 +2,7 @@
 
 import { predictOne } from "./api.js";
 import { byId, el, say } from "./dom.js";
+import { feedbackForm } from "./feedback.js";
 import { formatSeconds } from "./format.js";
 import { fillBars, scoreText, tag } from "./labels.js";
 
@@ -69,7 +70,13 @@ function show(answer, seconds) {
   fillBars(byId("one-bars"), answer.scores);
   const kept = answer.id ? `recorded as ${answer.id}` : "not recorded";
   byId("one-meta").textContent = `Answered in ${formatSeconds(seconds)}, ${kept}`;
+  offerFeedback(answer);
   byId("one-result").hidden = false;
+}
+
+function offerFeedback(answer) {
+  const labels = answer.scores.map(({ label }) => label);
+  byId("one-feedback").replaceChildren(...(answer.id ? [feedbackForm(answer, labels)] : []));
 }
 
 function refuse(error) {

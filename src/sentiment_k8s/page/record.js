@@ -1,0 +1,52 @@
+// Where answers are kept, as /health says, and what is wrong with it in a sentence.
+
+import { byId, say } from "./dom.js";
+import { plural } from "./format.js";
+
+const STORES = {
+  postgresql: "Recorded in PostgreSQL",
+  embedded: "Recorded in embedded PostgreSQL",
+  off: "Nothing is recorded",
+};
+
+/** Show `record` of /health. */
+export function showRecord(record) {
+  const { mode, available, spool } = record;
+  const isAway = mode !== "off" && !available;
+  byId("fact-record").hidden = false;
+  byId("fact-record").textContent = !isAway
+    ? STORES[mode]
+    : spool?.writable
+      ? "Recorded on this server’s disk"
+      : "The log cannot be written now";
+  say(byId("record-notice"), notice(isAway, spool), isAway ? "warning" : "");
+}
+
+/** Whether the state will soon be another, so that it is worth asking often. */
+export const isPassing = ({ mode, available, spool }) =>
+  mode !== "off" && (!available || spool?.rows > 0);
+
+function notice(isAway, spool) {
+  const parts = [isAway ? away(spool) : "", damage(spool)];
+  if (!isAway && spool?.rows > 0) {
+    parts.unshift(`PostgreSQL is back: ${answers(spool)} on this server’s disk go into it now.`);
+  }
+  return parts.filter(Boolean).join(" ");
+}
+
+function away(spool) {
+  if (!spool) return "PostgreSQL is away: no text is answered until it is back.";
+  const kept = `${answers(spool)} ${spool.rows === 1 ? "is" : "are"} kept on this server’s disk`;
+  if (!spool.writable) {
+    return `PostgreSQL is away and the spool cannot be written: no text is answered. ${kept}.`;
+  }
+  return `PostgreSQL is away; ${kept} until it is back.`;
+}
+
+const damage = (spool) =>
+  spool?.damaged_records > 0
+    ? `${plural(spool.damaged_records, "record")} of the spool could not be read and ` +
+      "were set aside: see the server’s log."
+    : "";
+
+const answers = ({ rows }) => plural(rows, "answer");
