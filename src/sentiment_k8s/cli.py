@@ -153,7 +153,8 @@ def classify(
     from .service import Service
 
     set_up_logging("warning")
-    settings = load_settings(flags | UNBOUNDED | {"record": "required" if record else "off"})
+    recording = {"record": "required" if record else "off", "spool": "strict"}
+    settings = load_settings(flags | UNBOUNDED | recording)
     found = find_model(settings.model, settings.revision, settings.model_file)
     job = Job(
         source=file,

@@ -16,8 +16,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -84,9 +84,9 @@ if os.getppid() == int(parent):
 class EmbeddedPostgres:
     """One PostgreSQL server on one data folder, ours from `start` to `stop`.
 
-    Calls block. On Linux `start` must come from the main thread: the kernel stops PostgreSQL when
-    the thread that started it ends. Where there is no such thing (macOS), a PostgreSQL that
-    outlived a killed process is stopped by the next start.
+    Calls block, and any thread may call. On Linux the kernel stops PostgreSQL when the thread that
+    started it ends, so there is one for it, which lives as long. Where there is no such thing
+    (macOS), a PostgreSQL that outlived a killed process is stopped by the next start.
 
     Args:
         data_dir: the folder to keep everything in; made if it does not exist.
@@ -99,6 +99,7 @@ class EmbeddedPostgres:
         self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0  # until an address is given away
+        self._thread: ThreadPoolExecutor | None = None
 
     def start(self) -> str:
         """Start the server, on a new data folder if there is none, and wait until it is ready.
@@ -114,25 +115,19 @@ class EmbeddedPostgres:
             StartError: PostgreSQL itself would not start, and the message says what it said; or
                 another program has taken its port meanwhile.
         """
-        if sys.platform == "linux" and threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("PostgreSQL must be started from the main thread.")
-        if self.running:
-            return self._address()
-        try:
-            self._start()
-        except OSError as error:
-            self.stop()
-            raise SettingsError(
-                f"The data folder {self.folder.parent} cannot be used for PostgreSQL: "
-                f"{error.strerror or error}: {error.filename or self.folder}."
-            ) from error
-        except BaseException:
-            self.stop()
-            raise
-        return self._address()
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="postgres")
+        return self._thread.submit(self._start_unless_running).result()
 
     def stop(self) -> None:
-        """Stop the server cleanly and let go of the folder; does nothing if it is not running."""
+        """Stop the server cleanly and let go of the folder; does nothing if it is not running. A
+        start that is under way ends first."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.submit(self._stop).result()
+            thread.shutdown()
+
+    def _stop(self) -> None:
         if self._process is not None:
             for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
                 self._process.send_signal(how)
@@ -167,6 +162,22 @@ class EmbeddedPostgres:
     def running(self) -> bool:
         """Whether the server has been started and has not ended since."""
         return self._process is not None and self._process.poll() is None
+
+    def _start_unless_running(self) -> str:
+        if self.running:
+            return self._address()
+        try:
+            self._start()
+        except OSError as error:
+            self._stop()
+            raise SettingsError(
+                f"The data folder {self.folder.parent} cannot be used for PostgreSQL: "
+                f"{error.strerror or error}: {error.filename or self.folder}."
+            ) from error
+        except BaseException:
+            self._stop()
+            raise
+        return self._address()
 
     def _start(self) -> None:
         self.folder.parent.mkdir(parents=True, exist_ok=True)

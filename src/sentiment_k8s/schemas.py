@@ -219,9 +219,21 @@ class ModelHealth(BaseModel):
     max_tokens: int
 
 
+class SpoolHealth(BaseModel):
+    """Rows that wait on disk for PostgreSQL."""
+
+    rows: int
+    bytes: int
+    max_bytes: int
+    oldest: datetime | None
+    writable: bool
+    damaged_records: int
+
+
 class RecordHealth(BaseModel):
     mode: Literal["postgresql", "embedded", "off"]
     available: bool
+    spool: SpoolHealth | None
 
 
 class Health(BaseModel):

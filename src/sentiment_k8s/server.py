@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -62,6 +63,11 @@ class Server(uvicorn.Server):
         self._stop(force=self.should_exit and sig == signal.SIGINT)
 
     def _stop(self, *, force: bool = False) -> None:
+        if self._service.stop_by is None:
+            settings = self._service.settings
+            self._service.stop_by = time.monotonic() + settings.shutdown_timeout_seconds
+        if force:
+            asyncio.get_running_loop().call_soon_threadsafe(self._service.hurry)
         # Without uvicorn's list of captured signals, which it raises again at the end: a server
         # that was told to stop and did has succeeded.
         self.force_exit = force

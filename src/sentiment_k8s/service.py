@@ -4,13 +4,17 @@ import asyncio
 import importlib.util
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal, Self
 
+from .adoption import adopt
 from .database import Database
-from .errors import DatabaseUnavailable, NotReady, SettingsError, StartError
+from .durable import DurableLog
+from .errors import DatabaseUnavailable, NotReady, Overloaded, SettingsError, StartError
 from .hub import find_model
 from .logs import whereabouts
 from .metrics import Metrics
@@ -20,6 +24,7 @@ from .pipeline import Pipeline
 from .postgres import EmbeddedPostgres
 from .records import Recorder
 from .settings import Settings
+from .spool import Spool, open_spool
 from .threads import usable_threads
 
 logger = logging.getLogger(__name__)
@@ -28,6 +33,7 @@ RecordMode = Literal["postgresql", "embedded", "off"]
 PREPARE_EVERY_SECONDS = 6 * 3600.0  # partitions are made weeks ahead
 WATCH_EVERY_SECONDS = 0.5
 RETRY_SECONDS = 1.0  # while PostgreSQL is away
+ADOPT_EVERY_SECONDS = 30.0
 
 
 class Service:
@@ -35,6 +41,12 @@ class Service:
 
     Args:
         settings: what the operator chose.
+
+    Attributes:
+        database: where rows go; None where nothing is recorded.
+        log: the database with a spool before it; None without a spool.
+        stop_by: until when `close` may drain the spool (`time.monotonic()`); by default as long as
+            a shutdown may take from then on.
 
     Raises (from `start`):
         StartError: why the server cannot run, in one sentence.
@@ -46,8 +58,11 @@ class Service:
         self.record_mode: RecordMode = record_mode(settings)
         self.ready = False
         self.database: Database | None = None
+        self.log: DurableLog | None = None
+        self.stop_by: float | None = None
         self._pipeline: Pipeline | None = None
         self._embedded: EmbeddedPostgres | None = None
+        self._spool: Spool | None = None
         self._keepers: list[asyncio.Task[None]] = []
 
     @property
@@ -65,20 +80,22 @@ class Service:
         """Load and warm the model and open the log. Does nothing when already started."""
         if self._pipeline is not None:
             return
-        # At once, also while PostgreSQL is started below, which blocks this thread.
+        spool = await self._open_spool()
         model_loaded = asyncio.get_running_loop().run_in_executor(None, load_model, self.settings)
-        if dsn := self._database_url():
+        if dsn := await self._database_url():
             self.database = Database(dsn, write_seconds=self.settings.commit_timeout_seconds)
             prepare = partial(self._prepare, self.database, dsn)
             self._keep(
                 "the schema", prepare, after=await prepare(), sooner=self.database.lacks_tables
             )
+            if spool is not None:
+                self._begin_log(self.database, spool)
         if self._embedded is not None:
             self._keep("PostgreSQL", partial(self._revive, self._embedded))
         model = await model_loaded
         self._pipeline = Pipeline(
             model,
-            Recorder(self.database, self.metrics) if self.database else None,
+            Recorder(self.log or self.database, self.metrics) if self.database else None,
             self.metrics,
             max_tokens_in_flight=self.settings.max_tokens_in_flight,
             token_budget=self.settings.token_budget,
@@ -93,10 +110,17 @@ class Service:
         self.ready = True
 
     async def close(self) -> None:
-        """Finish what was admitted, flush the log, close the database."""
+        """Finish what was admitted, flush the log, drain the spool while there is time, close the
+        database."""
         self.ready = False
+        until = time.monotonic()
         if self._pipeline is not None:
+            until = self.stop_by or until + self.settings.shutdown_timeout_seconds
             await self._pipeline.close()
+        if self.log is not None:
+            await self.log.close(until)
+        elif self._spool is not None:
+            self._spool.close()
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -104,6 +128,11 @@ class Service:
             await self.database.close()
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.stop)
+
+    def hurry(self) -> None:
+        """Do not drain the spool any longer; the next start does."""
+        if self.log is not None:
+            self.log.hurry()
 
     async def __aenter__(self) -> Self:
         try:
@@ -116,11 +145,40 @@ class Service:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _database_url(self) -> str | None:
+    @property
+    def available(self) -> bool:
+        """Whether rows go to PostgreSQL."""
+        if self.log is not None:
+            return not self.log.away
+        return self.database is not None and self.database.available
+
+    async def _open_spool(self) -> Spool | None:
+        """Before anything else is started: the operator must mend one that cannot be used."""
+        settings = self.settings
+        if self.record_mode != "off" and settings.spool == "on":
+            folder = settings.spool_dir or settings.data_dir / "spool"
+            self._spool = await asyncio.to_thread(
+                open_spool, folder.absolute(), settings.spool_max_bytes, self.metrics
+            )
+        return self._spool
+
+    def _begin_log(self, database: Database, spool: Spool) -> None:
+        settings, metrics = self.settings, self.metrics
+        self.log = DurableLog(database, spool, metrics, settings.commit_timeout_seconds)
+        if settings.spool_adopt:
+
+            async def look_around() -> float:
+                if self.available:
+                    with suppress(DatabaseUnavailable, Overloaded):
+                        await adopt(spool.folder, spool.max_bytes, database, metrics)
+                return ADOPT_EVERY_SECONDS
+
+            self._keep("other spools", look_around)
+
+    async def _database_url(self) -> str | None:
         if self.record_mode == "embedded":
-            # In the main thread: the kernel stops PostgreSQL when the thread that forked it ends.
             self._embedded = EmbeddedPostgres(self.settings.data_dir)
-            return self._embedded.start()
+            return await asyncio.to_thread(self._embedded.start)
         if self.record_mode == "postgresql" and self.settings.database_url:
             return self.settings.database_url.get_secret_value()
         return None
@@ -169,16 +227,12 @@ class Service:
         return PREPARE_EVERY_SECONDS
 
     async def _revive(self, embedded: EmbeddedPostgres) -> float:
-        """Start the embedded PostgreSQL again when it has ended, at the same address.
-
-        It blocks the event loop, since only the main thread may start it; meanwhile no answer could
-        be given anyway.
-        """
+        """Start the embedded PostgreSQL again when it has ended, at the same address."""
         if embedded.running:
             return WATCH_EVERY_SECONDS
         logger.warning("The embedded PostgreSQL has ended; starting it again.")
         try:
-            embedded.start()
+            await asyncio.to_thread(embedded.start)
         except StartError as error:
             logger.error("%s", error.message)
             return RETRY_SECONDS
@@ -200,9 +254,31 @@ class Service:
         )
         gauge(
             "sentiment_database_available",
-            "1 while the last commit reached PostgreSQL.",
-            lambda: bool(self.database and self.database.available),
+            "1 while rows go to PostgreSQL.",
+            lambda: self.available,
         )
+        spool = self._spool
+        gauge(
+            "sentiment_spool_rows",
+            "Rows that wait for PostgreSQL.",
+            lambda: spool.rows if spool else 0,
+        )
+        gauge("sentiment_spool_bytes", "Bytes of them.", lambda: spool.size if spool else 0)
+        gauge(
+            "sentiment_spool_max_bytes",
+            "Bytes that may wait.",
+            lambda: spool.max_bytes if spool else 0,
+        )
+        gauge(
+            "sentiment_spool_oldest_seconds",
+            "Age of the oldest row that waits.",
+            lambda: age(spool.oldest) if spool else 0,
+        )
+
+
+def age(moment: datetime | None) -> float:
+    """Seconds since then; 0 for None."""
+    return 0.0 if moment is None else (datetime.now(UTC) - moment).total_seconds()
 
 
 def record_mode(settings: Settings) -> RecordMode:

@@ -7,8 +7,10 @@ from starlette.responses import Response
 from .. import __version__
 from ..errors import NotReady
 from ..metrics import CONTENT_TYPE
+from ..records import iso
 from ..schemas import Health
 from ..service import Service
+from ..spool import Spool
 from .http import LeanRoute, documented_errors, json_response
 
 
@@ -59,11 +61,26 @@ def state(service: Service) -> dict[str, object]:
             "labels": info.labels,
             "max_tokens": info.max_tokens,
         }
-    available = service.database is not None and service.database.available
     return {
         "status": "healthy",
         "ready": service.ready,
         "version": __version__,
         "model": model,
-        "record": {"mode": service.record_mode, "available": available},
+        "record": {
+            "mode": service.record_mode,
+            "available": service.available,
+            "spool": None if service.log is None else spool_state(service.log.spool),
+        },
+    }
+
+
+def spool_state(spool: Spool) -> dict[str, object]:
+    """What `/health` says of the spool."""
+    return {
+        "rows": spool.rows,
+        "bytes": spool.size,
+        "max_bytes": spool.max_bytes,
+        "oldest": None if spool.oldest is None else iso(spool.oldest),
+        "writable": spool.writable,
+        "damaged_records": spool.damaged_records,
     }

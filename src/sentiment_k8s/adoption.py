@@ -1,0 +1,44 @@
+"""Spools that servers left behind: on Kubernetes, folders of pods that are gone, in one claim."""
+
+import asyncio
+import logging
+from functools import partial
+from pathlib import Path
+
+from .database import Database
+from .durable import DiskThread, drain
+from .metrics import Metrics
+from .spool import FolderInUse, Spool
+
+logger = logging.getLogger(__name__)
+
+
+async def adopt(own: Path, max_bytes: int, database: Database, metrics: Metrics) -> None:
+    """Write what is left in folders beside our own whose servers are gone, and remove them.
+
+    A folder is a spool when it has a file `lock`, and its server is gone when we can have that
+    lock. One that holds damaged records stays, for a person to look at.
+
+    Args:
+        own: our spool's folder, whose lock we hold.
+        max_bytes: as for `Spool`.
+        database: where rows go.
+        metrics: where they are counted.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL is away; what is left stays in the folder.
+    """
+    for lock in sorted(own.parent.glob("*/lock")):
+        if lock.parent == own:
+            continue
+        try:
+            spool = await asyncio.to_thread(partial(Spool, lock.parent, max_bytes, metrics))
+        except (FolderInUse, OSError):
+            continue
+        if spool.rows:
+            logger.info("Writing %d rows that a server left in %s.", spool.rows, lock.parent)
+        disk = DiskThread(spool)
+        try:
+            await drain(disk, database, metrics)
+        finally:
+            await disk.close(spool.remove)
