@@ -35,7 +35,7 @@ def test_every_error_has_a_type_of_its_own() -> None:
 
 @pytest.mark.parametrize("error", all_errors())
 def test_every_error_has_a_status_that_says_failure(error: type[SentimentError]) -> None:
-    assert error.status in {400, 401, 403, 404, 405, 408, 413, 429, 500, 503, 504}
+    assert error.status in {400, 401, 403, 404, 405, 408, 413, 422, 429, 500, 503, 504}
 
 
 def test_an_error_carries_its_sentence_and_when_to_retry() -> None:

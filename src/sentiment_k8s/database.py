@@ -38,6 +38,7 @@ Row = TypeVar("Row")
 WRITERS = 1
 READERS = 2
 DRAINERS = 1
+KEYED = 2  # one looks keys up while the other commits; none before the first key comes
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 10.0
 DRAIN_SECONDS = 10.0  # nobody waits for it
@@ -109,7 +110,12 @@ class Database:
             "written", dsn, WRITERS, connect_seconds, STATEMENT_SHARE * write_seconds, durable
         )
         self._drainers = Pool("drained", dsn, DRAINERS, connect_seconds, DRAIN_SECONDS, durable)
-        self._readers = Pool("read", dsn, READERS, connect_seconds, read_seconds)
+        self._keyed = Pool(
+            "written by key", dsn, KEYED, connect_seconds, STATEMENT_SHARE * write_seconds, durable
+        )
+        self._readers = Pool(
+            "read", dsn, READERS, connect_seconds, read_seconds, plan_for_each_value
+        )
 
     @property
     def available(self) -> bool:
@@ -132,6 +138,15 @@ class Database:
             work: as in `read`.
         """
         return await self._run(self._writers, work, self._write_seconds)
+
+    async def keyed(self, work: Work[Result]) -> Result:
+        """Do something for an idempotency key, as `write` does it, but on connections of their own:
+        a key may wait for another server's commit, and the rows without one must not wait with it.
+
+        Args:
+            work: as in `read`.
+        """
+        return await self._run(self._keyed, work, self._write_seconds)
 
     async def ensure_partitions(self) -> int:
         """Make the coming weeks' partitions and see whether a row could be written now; call it at
@@ -187,13 +202,11 @@ class Database:
         """Give the connections back. A later call would open new ones."""
         self._writers.close()
         self._drainers.close()
+        self._keyed.close()
         self._readers.close()
 
     async def _insert(self, rows: Sequence[PredictionRow]) -> None:
-        try:
-            values = to_json(rows).decode()
-        except PydanticSerializationError as error:  # half a surrogate pair, which is no character
-            raise asyncpg.DataError(type(error).__name__) from None
+        values = rows_as_json(rows)
 
         async def insert(connection: Connection) -> None:
             await connection.execute(INSERT, values)
@@ -267,3 +280,20 @@ class Database:
                 "PostgreSQL at %s runs with fsync off: rows can be lost when its machine fails.",
                 self.place,
             )
+
+
+def rows_as_json(rows: Sequence[PredictionRow]) -> str:
+    """Rows as `INSERT` takes them.
+
+    Raises:
+        asyncpg.DataError: a text has half a surrogate pair, which is no character.
+    """
+    try:
+        return to_json(rows).decode()
+    except PydanticSerializationError as error:
+        raise asyncpg.DataError(type(error).__name__) from None
+
+
+async def plan_for_each_value(connection: Connection) -> None:
+    """A word may be in every text or in none, and a plan that serves both serves neither."""
+    await connection.execute("SET plan_cache_mode = force_custom_plan; SET jit = off")

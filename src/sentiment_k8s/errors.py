@@ -9,7 +9,8 @@ SentimentError
 │   ├── NotFound                 404   no such row, no such route
 │   ├── MethodNotAllowed         405   the route exists, not for this method
 │   ├── BodyTimeout              408   the body came too slowly
-│   └── TooLarge                 413   body, number of texts, or a text with truncate=false
+│   ├── TooLarge                 413   body, number of texts, or a text with truncate=false
+│   └── KeyReused                422   an idempotency key that stands for another body
 ├── Overloaded                   429   more tokens in flight than allowed: retry later
 ├── Unavailable                  503   cannot answer now
 │   ├── NotReady                 503   still starting, or stopping
@@ -97,6 +98,11 @@ class BodyTimeout(RequestError):
 class TooLarge(RequestError):
     status = 413
     error_type = "too_large"
+
+
+class KeyReused(RequestError):
+    status = 422
+    error_type = "key_reused"
 
 
 class Overloaded(SentimentError):

@@ -48,6 +48,11 @@ class Metrics:
         self.inference_seconds = Histogram(
             "sentiment_inference_seconds", "A batch's run.", buckets=SECONDS, registry=registry
         )
+        self.replays = Counter(
+            "sentiment_replays_total",
+            "Requests answered as before, by their idempotency key.",
+            registry=registry,
+        )
         self.rows = Counter(
             "sentiment_rows_total", "Rows of the log made durable.", registry=registry
         )

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from .batcher import Batcher
 from .errors import DeadlineExceeded, InputError, TooLarge
 from .metrics import Metrics
 from .model import Model
+from .privacy import TextKeeper
 from .records import Identities, PredictionRow, Recorder
 from .tokenizer import Tokens
 
@@ -40,6 +42,7 @@ class Pipeline:
         model: a loaded model.
         recorder: the log; None writes nothing.
         metrics: where to count.
+        keeper: says what the log keeps of a text; all of it by default.
         max_tokens_in_flight: bound of admission.
         token_budget: bound of a batch, padding included.
         deadline_seconds: time a call may take.
@@ -51,6 +54,7 @@ class Pipeline:
         recorder: Recorder | None,
         metrics: Metrics,
         *,
+        keeper: TextKeeper | None = None,
         max_tokens_in_flight: int = 32_768,
         token_budget: int = 512,
         deadline_seconds: float = 30.0,
@@ -59,11 +63,12 @@ class Pipeline:
         self.recorder = recorder
         self.admission = Admission(max_tokens_in_flight)
         self._metrics = metrics
+        self._keeper = keeper or TextKeeper()
         self._answered = {label: metrics.predictions.labels(label) for label in model.info.labels}
         self._deadline_seconds = deadline_seconds
         self._identities = Identities()
-        self._tokenise: Batcher[str, Tokens] = Batcher(
-            model.tokenizer.encode, len, budget=CHARACTERS_A_TOKENISING_BATCH, name="tokenise"
+        self._tokenise: Batcher[str, tuple[Tokens, str]] = Batcher(
+            self._read, len, budget=CHARACTERS_A_TOKENISING_BATCH, name="tokenise"
         )
         self._infer: Batcher[Tokens, Inference] = Batcher(
             self._run_model,
@@ -86,6 +91,7 @@ class Pipeline:
         subject: str | None = None,
         request_id: str = "",
         logits: list[list[float]] | None = None,
+        record: Callable[[Sequence[PredictionRow]], Awaitable[None]] | None = None,
     ) -> list[PredictionRow]:
         """Classify texts, in order; their rows are durable when this returns.
 
@@ -95,6 +101,7 @@ class Pipeline:
             subject: opaque id of the person, kept with the row for later erasure.
             request_id: kept with the row.
             logits: the texts' logits are added to it; a row has none.
+            record: makes the rows durable, in the recorder's place.
 
         Raises:
             InputError, TooLarge: a text cannot be classified.
@@ -103,24 +110,21 @@ class Pipeline:
         check_texts(texts)
         arrived = time.perf_counter()
         with self.admission.admit(estimated_tokens(texts, self.model.info.max_tokens)) as permit:
-            try:
-                async with asyncio.timeout(self._deadline_seconds):
-                    tokens = await self._tokenise.submit(texts)
-                    permit.settle(sum(map(len, tokens)))
-                    if not truncate:
-                        self._refuse_truncated(tokens)
-                    inferences = await self._infer.submit(tokens)
-                    rows = [
-                        self._row(text, toks, inference, arrived, subject, request_id)
-                        for text, toks, inference in zip(texts, tokens, inferences, strict=True)
-                    ]
-                    if self.recorder is not None:
-                        await self.recorder.record(rows)
-            except TimeoutError:
-                raise DeadlineExceeded(
-                    f"No answer within {self._deadline_seconds:g} seconds: "
-                    "retry, or send fewer texts at once."
-                ) from None
+            async with answered_within(self._deadline_seconds):
+                read = await self._tokenise.submit(texts)
+                tokens = [toks for toks, _ in read]
+                permit.settle(sum(map(len, tokens)))
+                if not truncate:
+                    self._refuse_truncated(tokens)
+                inferences = await self._infer.submit(tokens)
+                rows = [
+                    self._row(kept, toks, inference, arrived, subject, request_id)
+                    for (toks, kept), inference in zip(read, inferences, strict=True)
+                ]
+                if record is not None:
+                    await record(rows)
+                elif self.recorder is not None:
+                    await self.recorder.record(rows)
         for row in rows:
             self._answered[row.prediction].inc()
         if logits is not None:
@@ -133,6 +137,11 @@ class Pipeline:
         await self._infer.close()
         if self.recorder is not None:
             await self.recorder.close()
+
+    def _read(self, texts: list[str]) -> list[tuple[Tokens, str]]:
+        """In the tokenising thread: the tokens of each text, and what the log keeps of it."""
+        kept = map(self._keeper.kept, texts)
+        return list(zip(self.model.tokenizer.encode(texts), kept, strict=True))
 
     def _run_model(self, batch: list[Tokens]) -> list[Inference]:
         """In the inference thread: one batch through the model."""
@@ -161,7 +170,7 @@ class Pipeline:
 
     def _row(
         self,
-        text: str,
+        kept: str,
         tokens: Tokens,
         inference: Inference,
         arrived: float,
@@ -177,7 +186,7 @@ class Pipeline:
         return PredictionRow(
             id=identity,
             created_at=created_at,
-            text=text,
+            text=kept,
             prediction=prediction,
             score=scores[prediction],
             scores=scores,
@@ -191,6 +200,22 @@ class Pipeline:
             request_id=request_id,
             subject=subject,
         )
+
+
+@asynccontextmanager
+async def answered_within(seconds: float) -> AsyncIterator[None]:
+    """Ends what takes longer.
+
+    Raises:
+        DeadlineExceeded: it did.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"No answer within {seconds:g} seconds: retry, or send fewer texts at once."
+        ) from None
 
 
 def check_texts(texts: Sequence[str]) -> None:

@@ -16,12 +16,14 @@ from .database import Database
 from .durable import DurableLog
 from .errors import DatabaseUnavailable, NotReady, Overloaded, SettingsError, StartError
 from .hub import find_model
+from .idempotency import Keys, delete_expired
 from .logs import whereabouts
 from .metrics import Metrics
 from .migrations import upgrade
 from .model import Model
 from .pipeline import Pipeline
 from .postgres import EmbeddedPostgres
+from .privacy import TextKeeper
 from .records import Recorder
 from .settings import Settings
 from .spool import Spool, open_spool
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 RecordMode = Literal["postgresql", "embedded", "off"]
 PREPARE_EVERY_SECONDS = 6 * 3600.0  # partitions are made weeks ahead
+FORGET_EVERY_SECONDS = 3600.0
 WATCH_EVERY_SECONDS = 0.5
 RETRY_SECONDS = 1.0  # while PostgreSQL is away
 ADOPT_EVERY_SECONDS = 30.0
@@ -44,6 +47,7 @@ class Service:
 
     Attributes:
         database: where rows go; None where nothing is recorded.
+        keys: the idempotency keys of rows; None where nothing is recorded, or before the start.
         log: the database with a spool before it; None without a spool.
         stop_by: until when `close` may drain the spool (`time.monotonic()`); by default as long as
             a shutdown may take from then on.
@@ -58,8 +62,10 @@ class Service:
         self.record_mode: RecordMode = record_mode(settings)
         self.ready = False
         self.database: Database | None = None
+        self.keys: Keys | None = None
         self.log: DurableLog | None = None
         self.stop_by: float | None = None
+        self._keeper = TextKeeper.of(settings)
         self._pipeline: Pipeline | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._spool: Spool | None = None
@@ -93,10 +99,20 @@ class Service:
         if self._embedded is not None:
             self._keep("PostgreSQL", partial(self._revive, self._embedded))
         model = await model_loaded
+        if self.database is not None:
+            self.keys = Keys(
+                self.database,
+                self.metrics,
+                model.info.labels,
+                seconds=self.settings.idempotency_seconds,
+                deadline_seconds=self.settings.deadline_seconds,
+            )
+            self._keep("idempotency keys", partial(self._forget, self.database))
         self._pipeline = Pipeline(
             model,
             Recorder(self.log or self.database, self.metrics) if self.database else None,
             self.metrics,
+            keeper=self._keeper,
             max_tokens_in_flight=self.settings.max_tokens_in_flight,
             token_budget=self.settings.token_budget,
             deadline_seconds=self.settings.deadline_seconds,
@@ -117,6 +133,8 @@ class Service:
         if self._pipeline is not None:
             until = self.stop_by or until + self.settings.shutdown_timeout_seconds
             await self._pipeline.close()
+        if self.keys is not None:
+            await self.keys.close()
         if self.log is not None:
             await self.log.close(until)
         elif self._spool is not None:
@@ -225,6 +243,11 @@ class Service:
             logger.warning("The log is not ready: %s", error.message)
             return RETRY_SECONDS
         return PREPARE_EVERY_SECONDS
+
+    async def _forget(self, database: Database) -> float:
+        with suppress(DatabaseUnavailable, Overloaded):
+            await delete_expired(database)
+        return FORGET_EVERY_SECONDS
 
     async def _revive(self, embedded: EmbeddedPostgres) -> float:
         """Start the embedded PostgreSQL again when it has ended, at the same address."""

@@ -1,10 +1,12 @@
 """What every route that classifies shares, whatever its protocol."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.requests import Request
 
 from ..errors import TooLarge
+from ..idempotency import request_key
 from ..records import PredictionRow
 from ..service import Service
 from .http import BodyReader, cancelled_when_client_hangs_up
@@ -27,6 +29,8 @@ class Classifier:
         self.recorded = service.record_mode != "off"
         self._service = service
         self._max_texts = settings.max_texts
+        text_key = settings.text_key
+        self._secret = text_key.get_secret_value().encode() if text_key else None
 
     async def classify(
         self,
@@ -38,7 +42,8 @@ class Classifier:
         subject: str | None = None,
         logits: list[list[float]] | None = None,
     ) -> list[PredictionRow]:
-        """One durable row a text, in order.
+        """One durable row a text, in order; those of before, when the request's Idempotency-Key has
+        been answered, which the answer's headers then say.
 
         Args:
             request: whose answer the rows will be.
@@ -50,6 +55,7 @@ class Classifier:
 
         Raises:
             TooLarge: too many texts.
+            RequestError, KeyReused: the Idempotency-Key cannot be used.
             ClientDisconnect: nobody waits for the answer any more.
             SentimentError: as `Pipeline.classify` says.
         """
@@ -57,11 +63,26 @@ class Classifier:
             raise TooLarge(
                 f"{len(texts)} texts in one request; {self._max_texts} are allowed: send parts."
             )
+        compute = partial(
+            self._service.pipeline.classify,
+            texts,
+            truncate=truncate,
+            subject=subject,
+            request_id=request.scope["request_id"],
+            logits=logits,
+        )
         with cancelled_when_client_hangs_up(request):
-            return await self._service.pipeline.classify(
-                texts,
-                truncate=truncate,
-                subject=subject,
-                request_id=request.scope["request_id"],
-                logits=logits,
-            )
+            keys = request.headers.getlist("idempotency-key")
+            if not keys or self._service.keys is None:
+                return await compute()
+            key = request_key(keys, _described(request, body), self._secret)
+            rows, again = await self._service.keys.once(key, lambda record: compute(record=record))
+        if again:
+            request.scope["answer_headers"] = [(b"idempotency-replayed", b"true")]
+        return rows
+
+
+def _described(request: Request, body: bytes) -> bytes:
+    """All that the answer depends on, but the model."""
+    scope = request.scope
+    return f"{scope['method']} {scope['path']!r} {scope['query_string']!r} ".encode() + body

@@ -63,7 +63,9 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *headers]
+                # What a handler wants to say beside its answer, whatever the protocol is.
+                more = scope.get("answer_headers", ())
+                message["headers"] = [*message["headers"], *headers, *more]
                 if self._stopping():
                     message["headers"].append((b"connection", b"close"))
             await send(message)
@@ -120,6 +122,13 @@ def stopping_response() -> Response:
     )
 
 
+def methods_of(request: Request) -> str:
+    """The methods that there are for the path of a request, as the API document has them: a path
+    may have more than one route, and the framework names the methods of the first."""
+    path = getattr(request.scope.get("route"), "path", "")
+    return ", ".join(sorted(map(str.upper, request.app.openapi()["paths"].get(path, ["GET"]))))
+
+
 def add_error_handlers(app: FastAPI) -> None:
     """Answer our errors, and the framework's, in the one shape."""
 
@@ -136,7 +145,7 @@ def add_error_handlers(app: FastAPI) -> None:
                 response = error_response(
                     MethodNotAllowed(f"{request.method} is not for this route: see /docs.")
                 )
-                response.headers.update(error.headers or {})
+                response.headers["Allow"] = methods_of(request)
                 return response
             case _:
                 return error_response(RequestError(str(error.detail)))
