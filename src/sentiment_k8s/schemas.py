@@ -74,16 +74,39 @@ class PredictRequest(PredictOptions):
         return self
 
 
-# A plus sign that was not encoded arrives as a blank, and a time's offset has one.
-Moment = Annotated[AwareDatetime, BeforeValidator(lambda text: text.replace(" ", "+"))]
+def _moment(text: str) -> str:
+    if text[4:5] != "-":  # a number of seconds is not documented, and easily mistaken
+        raise ValueError("write a time as 2026-01-31T12:00:00Z")
+    # A plus sign that was not encoded arrives as a blank, and a time's offset has one.
+    return text.replace(" ", "+")
 
 
-class PredictionsQuery(_Request):
-    limit: Annotated[int, Field(ge=1, le=500, description="Rows a page.")] = 50
-    cursor: Annotated[str | None, Field(description="`next` of the page before.")] = None
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class PredictionFilters(_Request):
     label: Annotated[str | None, Field(description="Only rows with this prediction.")] = None
+    model: Annotated[str | None, Field(description="Only rows of this model, by its id.")] = None
     since: Annotated[Moment | None, Field(description="Not before this time.")] = None
     until: Annotated[Moment | None, Field(description="Before this time.")] = None
+    min_score: Annotated[Share | None, Field(description="The score, at least.")] = None
+    max_score: Annotated[Share | None, Field(description="The score, at most.")] = None
+    text: Annotated[
+        str | None,
+        Field(
+            max_length=1000,
+            description='Only texts with these words; `or`, `-word` and `"a phrase"` work as in a '
+            "search box. Where the log keeps digests: only this very text.",
+        ),
+    ] = None
+
+
+class PredictionsQuery(PredictionFilters):
+    limit: Annotated[int, Field(ge=1, le=500, description="Rows a page.")] = 50
+    cursor: Annotated[str | None, Field(description="`next` of the page before.")] = None
 
 
 class StatsQuery(_Request):
@@ -117,6 +140,14 @@ class Answers(BaseModel):
     predictions: list[Answer]
 
 
+class Feedback(BaseModel):
+    """What somebody said that the label should have been."""
+
+    label: str
+    comment: str | None
+    given_at: datetime
+
+
 class LoggedPrediction(BaseModel):
     """A row of the log; rows that others inserted may have nulls."""
 
@@ -136,9 +167,13 @@ class LoggedPrediction(BaseModel):
     inference_seconds: float | None
     request_id: str | None
     subject: str | None
+    feedback: Feedback | None
 
 
 class PredictionsPage(BaseModel):
+    """Rows, newest first. There may be fewer than asked for, even none, before the end, which is
+    where `next` is null."""
+
     predictions: list[LoggedPrediction]
     next: str | None
 
@@ -312,7 +347,8 @@ def _explained(error: ValidationError) -> RequestError:
         case "extra_forbidden":
             return RequestError(f"There is no field {name[:64]!r}: see /docs for those there are.")
         case "missing":
-            return InputError(f"{name} is missing: send it, for instance {name}=I%20love%20AI!.")
+            example = ", for instance text=I%20love%20AI!" if name == "text" else ""
+            return InputError(f"{name} is missing: send it{example}.")
         case "model_type" | "model_attributes_type":
             return RequestError("The body is not a JSON object.")
         case _:

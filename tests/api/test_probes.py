@@ -1,4 +1,5 @@
 import httpx
+import pytest
 
 from sentiment_k8s.schemas import Health
 
@@ -14,6 +15,19 @@ def test_health_is_healthy_and_describes_model_and_log(client: httpx.Client) -> 
 def test_a_ready_server_is_live_and_ready(client: httpx.Client) -> None:
     assert client.get("/health/live").status_code == 200
     assert client.get("/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/health/live", "/health/ready"])
+def test_a_load_balancer_may_look_with_head(client: httpx.Client, path: str) -> None:
+    answer = client.head(path)
+    assert answer.is_success
+    assert not answer.content
+
+
+def test_another_method_is_told_which_there_are(client: httpx.Client) -> None:
+    answer = client.options("/predict")
+    assert answer.status_code == 405
+    assert answer.headers["Allow"] == "GET, POST"
 
 
 def test_metrics_count_what_was_answered(client: httpx.Client) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -32,5 +32,6 @@ def add_page(app: FastAPI) -> None:
     async def page(_: Request) -> Response:
         return FileResponse(FOLDER / "index.html", headers=HEADERS)
 
-    app.add_route("/", page, include_in_schema=False)
+    app.add_api_route("/", page, summary="The web page", response_class=HTMLResponse)
+    app.add_route("/", page, methods=["HEAD"], include_in_schema=False)
     app.mount("/page", PageFiles(directory=FOLDER))

@@ -1,6 +1,9 @@
 """`/health`, `/health/live`, `/health/ready` and `/metrics`."""
 
+from collections.abc import Callable
+
 from fastapi import APIRouter
+from fastapi.types import DecoratedCallable
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,14 +21,21 @@ def router(service: Service) -> APIRouter:
     """The routes for probes and for Prometheus."""
     routes = APIRouter(route_class=LeanRoute, tags=["operations"])
 
+    def head(path: str) -> Callable[[DecoratedCallable], DecoratedCallable]:
+        """Some load balancers probe with HEAD."""
+        return routes.head(path, include_in_schema=False)
+
+    @head("/health")
     @routes.get("/health", summary="The state of the server", response_model=Health)
     async def health(_: Request) -> Response:
         return json_response(state(service))
 
+    @head("/health/live")
     @routes.get("/health/live", summary="Whether the process can answer")
     async def live(_: Request) -> Response:
         return json_response({"status": "live"})
 
+    @head("/health/ready")
     @routes.get(
         "/health/ready",
         summary="Whether to send requests here",
