@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 
@@ -10,6 +11,16 @@ from ..idempotency import request_key
 from ..records import PredictionRow
 from ..service import Service
 from .http import BodyReader, cancelled_when_client_hangs_up
+
+KEY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Any text of your own, new for each request: the same request sent again with "
+    "it, to any server, is answered from the log (`Idempotency-Replayed: true`) and not recorded "
+    "again. With another request it is a 422.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
 
 
 class Classifier:
@@ -80,6 +91,11 @@ class Classifier:
         if again:
             request.scope["answer_headers"] = [(b"idempotency-replayed", b"true")]
         return rows
+
+
+def with_key(extra: dict[str, Any]) -> dict[str, Any]:
+    """What is documented of a route, and that it takes an Idempotency-Key."""
+    return extra | {"parameters": [*extra.get("parameters", ()), KEY_PARAMETER]}
 
 
 def _described(request: Request, body: bytes) -> bytes:

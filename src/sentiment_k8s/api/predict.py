@@ -18,7 +18,7 @@ from ..schemas import (
 )
 from ..service import Service
 from . import inference
-from .classifier import Classifier
+from .classifier import Classifier, with_key
 from .http import (
     LeanRoute,
     documented_body,
@@ -35,10 +35,10 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
     routes = APIRouter(route_class=LeanRoute, tags=["predict"])
 
     async def classify(
-        request: Request, texts: list[str], options: PredictOptions
+        request: Request, texts: list[str], options: PredictOptions, body: bytes = b""
     ) -> list[dict[str, object]]:
         rows = await classifier.classify(
-            request, texts, truncate=options.truncate, subject=options.subject
+            request, texts, body=body, truncate=options.truncate, subject=options.subject
         )
         return [
             answer(text, row, options.top_k, recorded=classifier.recorded)
@@ -50,8 +50,8 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
         summary="Classify a text",
         response_model=Answer,
         response_model_exclude_none=True,
-        responses=documented_errors(400, 413, 429, 500, 503, 504),
-        openapi_extra=documented_query(PredictQuery),
+        responses=documented_errors(400, 413, 422, 429, 500, 503, 504),
+        openapi_extra=with_key(documented_query(PredictQuery)),
     )
     async def predict_query(request: Request) -> Response:
         query = parse_strings(PredictQuery, query_parameters(request))
@@ -62,8 +62,8 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
         "/predict",
         summary="Classify a text, or several",
         response_model=Answer | Answers | list[LabelScore] | list[list[LabelScore]],
-        responses=documented_errors(400, 408, 413, 429, 500, 503, 504),
-        openapi_extra=documented_body(PredictRequest, InferenceRequest),
+        responses=documented_errors(400, 408, 413, 422, 429, 500, 503, 504),
+        openapi_extra=with_key(documented_body(PredictRequest, InferenceRequest)),
     )
     async def predict_body(request: Request) -> Response:
         async with classifier.bodies.reading(request) as content:
@@ -71,8 +71,10 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
             if isinstance(body, InferenceRequest):
                 return await inference.answer(classifier, service, request, content, body)
             if body.texts is not None:
-                return json_response({"predictions": await classify(request, body.texts, body)})
-            [one] = await classify(request, [body.text or ""], body)
+                return json_response(
+                    {"predictions": await classify(request, body.texts, body, content)}
+                )
+            [one] = await classify(request, [body.text or ""], body, content)
             return json_response(one)
 
     return routes
