@@ -57,9 +57,9 @@ NUMBERS = [
         ("id", r"(?<!\d)(?!000|666)\d{3}(?P<dash>[ -])(?!00)\d\d(?P=dash)(?!0000)\d{4}"),
         ("id", r"(?<!\d)[1-9]\d{5}(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:[0-2]\d|3[01])\d{3}[\dXx]"),
         # international; with the trunk prefix 0, as in most countries; with a code in parentheses
-        ("phone", rf"(?:\+|(?<!\d)00)(?:{BETWEEN}\d){{7,15}}"),
-        ("phone", rf"(?<!\d)(?!{DATE})0\d(?:{BETWEEN}\d){{7,10}}".replace("\\1", "\\2")),
-        ("phone", rf"\(0?\d{{2,4}}\)(?:{BETWEEN}\d){{6,9}}"),
+        ("phone", rf"(?:\+|(?<!\d)00){BETWEEN}[1-9](?:{BETWEEN}\d){{6,14}}"),
+        ("phone", rf"(?<!\d)(?!{DATE})0[1-9](?:{BETWEEN}\d){{7,10}}".replace("\\1", "\\2")),
+        ("phone", rf"\(0?[1-9]\d{{1,3}}\)(?:{BETWEEN}\d){{6,9}}"),
         # North America; China; India; Russia; Spain and others without a trunk prefix
         ("phone", r"(?<!\d)(?:1[ .-]?)?[2-9]\d\d(?:[ .-]?[2-9]\d\d[ .-]?|[ .-]\d{3}[ .-])\d{4}"),
         ("phone", r"(?<!\d)1[3-9]\d[ -]?\d{4}[ -]?\d{4}"),
