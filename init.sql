@@ -130,7 +130,15 @@ CREATE OR REPLACE FUNCTION sentiment_words(text text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN to_tsvector('simple'::regconfig, translate(left(text, 4096), '_~</.@:', '       '));
 
-CREATE INDEX predictions_by_words ON predictions USING gin (sentiment_words(text));
+CREATE INDEX predictions_by_words ON predictions USING gin (sentiment_words(text)) WITH (gin_pending_list_limit = 256);
+
+CREATE INDEX predictions_by_model ON predictions (model, created_at, id);
+
+CREATE INDEX predictions_by_score ON predictions (score);
+
+CREATE INDEX predictions_in_time ON predictions (created_at, id) INCLUDE (prediction, score);
+
+DROP INDEX predictions_by_time;
 
 CREATE FUNCTION sentiment_search(query text) RETURNS tsquery
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

@@ -1,4 +1,5 @@
 import asyncio
+import io
 import logging
 import subprocess
 import sys
@@ -7,10 +8,11 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from alembic import command
 
 from sentiment_k8s.errors import DatabaseUnavailable, SettingsError, StartError
 from sentiment_k8s.migrations import HEAD, LOCK, upgrade
-from sentiment_k8s.migrations.runner import init_sql, script_head
+from sentiment_k8s.migrations.runner import config, init_sql, script_head
 from sentiment_k8s.postgres import EmbeddedPostgres
 from sentiment_k8s.records import time_in
 
@@ -58,6 +60,13 @@ async def current(dsn: str) -> str | None:
     if not (await fetch(dsn, "SELECT to_regclass('alembic_version') AS name"))[0]["name"]:
         return None
     return str((await fetch(dsn, "SELECT version_num FROM alembic_version"))[0]["version_num"])
+
+
+def sql_of(revision: str) -> str:
+    """The schema of a release before this one."""
+    output = io.StringIO()
+    command.upgrade(config(output), revision, sql=True)
+    return output.getvalue()
 
 
 def psql(binaries: Path, dsn: str, *arguments: str) -> None:
@@ -222,6 +231,103 @@ async def partitions(dsn: str) -> dict[str, int]:
         counted = await fetch(dsn, f"SELECT count(*) AS rows FROM ONLY {row['part']}")
         counts[row["part"]] = counted[0]["rows"]
     return counts
+
+
+INDEXES = """
+SELECT parent.relname AS index, count(*) FILTER (WHERE indisvalid) AS valid
+FROM pg_class AS parent
+JOIN pg_inherits ON inhparent = parent.oid
+JOIN pg_index ON indexrelid = inhrelid
+WHERE parent.relkind = 'I' GROUP BY 1
+"""
+ROWS = """
+INSERT INTO predictions (text, score) SELECT 'text ' || n, n FROM generate_series(1, 1000) AS n
+"""
+
+
+class TestFromTheReleaseBefore:
+    @pytest.fixture
+    async def older_dsn(self, empty_dsn: str) -> str:
+        """A database as 0.1 left it, with rows."""
+        await execute(empty_dsn, sql_of("0001"), ROWS)
+        return empty_dsn
+
+    async def test_every_row_lives_on_and_the_schema_is_that_of_a_new_database(
+        self, older_dsn: str, database_dsn: str, postgres_binaries: Path
+    ) -> None:
+        before = await fetch(older_dsn, "SELECT * FROM predictions ORDER BY id")
+        assert await upgrade(older_dsn) == "0001"
+        assert await fetch(older_dsn, "SELECT * FROM predictions ORDER BY id") == before
+        assert schema(postgres_binaries, older_dsn) == schema(postgres_binaries, database_dsn)
+
+    async def test_ten_at_once_migrate_once(self, older_dsn: str) -> None:
+        found = await asyncio.gather(*(upgrade(older_dsn) for _ in range(10)))
+        assert sorted(found) == ["0001"] + [HEAD] * 9
+
+    async def test_an_index_that_an_earlier_try_left_unfinished_is_made_again(
+        self, older_dsn: str, database_dsn: str, postgres_binaries: Path
+    ) -> None:
+        await execute(older_dsn, "INSERT INTO predictions (text, score) VALUES ('again', 1)")
+        week = next(part for part, rows in (await partitions(older_dsn)).items() if rows)
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await execute(
+                older_dsn,
+                f"CREATE UNIQUE INDEX CONCURRENTLY {week}_score_idx ON {week} (score)",
+            )
+        await upgrade(older_dsn)
+        assert schema(postgres_binaries, older_dsn) == schema(postgres_binaries, database_dsn)
+
+    async def test_rows_come_in_while_indexes_are_made(self, older_dsn: str) -> None:
+        reader = await asyncpg.connect(older_dsn)
+        await reader.execute("BEGIN")
+        await reader.fetch("SELECT FROM predictions LIMIT 1")
+        upgraded = asyncio.create_task(upgrade(older_dsn))
+        waits = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = $1"
+        while not await fetch(older_dsn, waits, older_dsn.rpartition("/")[2]):
+            assert not upgraded.done()
+        for _ in range(10):  # the reader holds the upgrade up, which holds nobody up
+            await execute(older_dsn, "SET statement_timeout = '2s';" + BOOKS_INSERT)
+        assert not upgraded.done()
+        await reader.close()
+        assert await upgraded == "0001"
+
+    async def test_the_books_insert_works_beside_it(self, older_dsn: str) -> None:
+        await upgrade(older_dsn)
+        await execute(older_dsn, BOOKS_INSERT)
+
+
+async def test_later_weeks_have_all_indexes(database_dsn: str) -> None:
+    await execute(database_dsn, "SELECT sentiment_ensure_partitions(9)")
+    found = {row["index"]: row["valid"] for row in await fetch(database_dsn, INDEXES)}
+    assert len(found) == 6
+    assert set(found.values()) == {10 + 1}
+
+
+@pytest.mark.parametrize("unit", ["a_", "~/", "/.", "<!--", "a@b.c/", "word "])
+async def test_no_text_holds_a_commit_up(database_dsn: str, unit: str) -> None:
+    text = (unit * 65_536)[:65_536]
+    connection = await asyncpg.connect(database_dsn)
+    await connection.execute("SET statement_timeout = '500ms'")
+    await connection.execute("INSERT INTO predictions (text) VALUES ($1)", text)
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("A great movie.It moves!", "Movie"),
+        ("mail a.b@example.com", "a.b@example.com"),
+        ("read https://example.com/a_b", '"example com a_b"'),
+        ("family-oriented", "family-oriented"),
+        ("Großartig, wirklich", "GROSSARTIG or großartig"),
+        ("非常 好", "好"),
+        ("not so bad", 'bad -good "so bad"'),
+    ],
+)
+async def test_a_text_is_found_by_its_words(database_dsn: str, text: str, query: str) -> None:
+    found = "SELECT sentiment_words($1) @@ sentiment_search($2) AS found"
+    assert (await fetch(database_dsn, found, text, query))[0]["found"]
+    assert not (await fetch(database_dsn, found, text, "something else"))[0]["found"]
 
 
 async def test_a_row_goes_to_its_week(database_dsn: str) -> None:

@@ -23,7 +23,7 @@ SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)
 
 
 def create_index(name: str, columns: str, of_partition: str) -> None:
-    """Index the log and all its partitions; call it before anything else in a migration.
+    """Index the log and all its partitions; in a migration indexes come first.
 
     CREATE INDEX on the parent would keep writers waiting for as long as it takes to read all rows.
     So every partition gets its index beside the traffic first, outside any transaction (what an
@@ -35,9 +35,8 @@ def create_index(name: str, columns: str, of_partition: str) -> None:
         columns: what follows `ON table` in CREATE INDEX.
         of_partition: how PostgreSQL names the index of a partition: this after its table's name.
     """
-    whole = f"CREATE INDEX IF NOT EXISTS {name} ON predictions {columns}"
-    if op.get_context().as_sql or op.get_bind().scalar(text(IS_OURS_ALONE)):
-        op.execute(whole.replace("IF NOT EXISTS ", ""))
+    if _nobody_else_is_there():
+        op.execute(f"CREATE INDEX {name} ON predictions {columns}")
         return
     with op.get_context().autocommit_block():
         connection = op.get_bind()
@@ -46,13 +45,26 @@ def create_index(name: str, columns: str, of_partition: str) -> None:
             if connection.scalar(text(IS_INVALID), {"name": index}):
                 op.execute(f"DROP INDEX CONCURRENTLY {index}")
             op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {partition} {columns}")
-        _without_a_queue(connection, whole)
+        _alone(connection, f"CREATE INDEX IF NOT EXISTS {name} ON predictions {columns}")
 
 
-def _without_a_queue(connection: Connection, statement: str) -> None:
-    """Run what needs a moment without writers, giving way to them until there is one: everybody
-    who comes later would wait behind us."""
-    connection.execute(text("SET lock_timeout = '300ms'"))
+def drop_index(name: str) -> None:
+    """Drop an index of the log that another one replaces."""
+    if _nobody_else_is_there():
+        op.execute(f"DROP INDEX {name}")
+        return
+    with op.get_context().autocommit_block():
+        _alone(op.get_bind(), f"DROP INDEX IF EXISTS {name}")
+
+
+def _nobody_else_is_there() -> bool:
+    return op.get_context().as_sql or bool(op.get_bind().scalar(text(IS_OURS_ALONE)))
+
+
+def _alone(connection: Connection, statement: str) -> None:
+    """Run what needs a moment without readers or writers, giving way until there is one: whoever
+    comes meanwhile waits behind us."""
+    connection.execute(text("SET lock_timeout = '100ms'"))
     while True:
         try:
             connection.execute(text(statement))
