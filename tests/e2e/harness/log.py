@@ -1,7 +1,8 @@
 """The log as PostgreSQL has it, read past our own server."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from .load import Answer
@@ -38,6 +39,16 @@ class Log:
             return [name_of(pod) for pod in pods if ready(pod) and not going(pod)]
 
         return wait_until("a ready PostgreSQL", look, seconds=120)[0]
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """No PostgreSQL within a `with` block; after it, there is a ready one again."""
+        statefulset = self.namespace.owner(self.pod())
+        self.namespace.kubectl("scale", statefulset, "--replicas=0")
+        self.namespace.kubectl("wait", "--for=delete", "pod", "--selector", self.labels)
+        yield
+        self.namespace.kubectl("scale", statefulset, "--replicas=1")
+        self.pod()
 
     def query(self, sql: str) -> str:
         options = ["--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", "--command", sql]
