@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+if not os.environ.get("CI"):  # there it is part of the machine, and its lack an error
+    pytest.importorskip("playwright", reason="playwright is not installed: make test installs it")
+
 from playwright.sync_api import (
     Browser,
     BrowserContext,
