@@ -12,6 +12,7 @@ from typing import Any
 IMAGE = "sentiment-app:latest"
 BASE = "python:3.13-slim"
 POSTGRES = "postgres:17"
+SPOOL = "/var/spool/sentiment"
 
 RESTRICTED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 

@@ -41,6 +41,7 @@ def test_it_adds_our_folders_and_bytecode_to_its_base_and_takes_pip_away(
     assert {"/".join(path.split("/")[:2]) for path in added} == {
         "opt/hub",
         "opt/sentiment",
+        "var/spool",
     }
     taken = base_files.keys() - files.keys()
     assert all("pip" in path for path in taken)
@@ -73,6 +74,11 @@ def test_all_its_modules_are_compiled(files: Files) -> None:
     assert len(sources) > 1000
     for source in sources:
         assert str(source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc") in files
+
+
+def test_the_spool_s_folder_is_the_server_s_own(files: Files) -> None:
+    folder = files["var/spool/sentiment"]
+    assert (folder.uid, folder.mode & 0o777) == (10001, 0o770)
 
 
 def test_nothing_of_the_build_is_in_its_history_or_environment() -> None:

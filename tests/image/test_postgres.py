@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from ..postgres_fixtures import fetch
-from .containers import POSTGRES, Container, docker, run_once, running, running_server
+from .containers import POSTGRES, SPOOL, Container, docker, run_once, running, running_server
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "/var/lib/postgresql/data"
@@ -57,11 +57,9 @@ def test_the_first_start_makes_the_database_and_a_second_one_keeps_it(volume: st
         postgres.line_with(MADE)
         postgres.line_with(READY)
         with running_server(
-            "--env", f"DATABASE_URL={dsn}", "--env", "SENTIMENT_RECORD=required"
-        ) as (
-            _,
-            url,
-        ):
+            *("--env", f"DATABASE_URL={dsn}", "--env", "SENTIMENT_RECORD=required"),
+            *("--tmpfs", SPOOL),
+        ) as (_, url):
             httpx.get(f"{url}/predict", params={"text": "I love AI!"}).raise_for_status()
         assert rows(dsn) == ["I love AI!"]
         assert postgres.stop("INT") == 0
