@@ -262,7 +262,7 @@ class TestFromTheReleaseBefore:
 
     async def test_ten_at_once_migrate_once(self, older_dsn: str) -> None:
         found = await asyncio.gather(*(upgrade(older_dsn) for _ in range(10)))
-        assert sorted(found) == ["0001"] + [HEAD] * 9
+        assert sorted(map(str, found)) == ["0001"] + [HEAD] * 9
 
     async def test_an_index_that_an_earlier_try_left_unfinished_is_made_again(
         self, older_dsn: str, database_dsn: str, postgres_binaries: Path

@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -74,6 +77,32 @@ def run_on_uvloop(main: Coroutine[Any, Any, object]) -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)
+
+
+def whole_days(_: click.Context, __: click.Parameter, value: str) -> timedelta:
+    """A time as `90d` or `12w`."""
+    if not (match := re.fullmatch(r"([1-9][0-9]{0,4})([dw])", value)):
+        raise click.BadParameter("it is written as 90d (days) or 12w (weeks).")
+    number, unit = match.groups()
+    return int(number) * timedelta(days=1 if unit == "d" else 7)
+
+
+def given(value: str) -> str:
+    """An option's value, or standard input without its last line break if it is a hyphen.
+
+    Raises:
+        InputError: it is nothing that a row could hold.
+    """
+    try:
+        if value == "-":
+            read = sys.stdin.buffer.read()
+            value = read.removesuffix(b"\n").removesuffix(b"\r").decode()
+        value.encode()  # an argument's bytes may be none of UTF-8
+    except UnicodeError:
+        value = ""
+    if not value or "\0" in value:
+        raise InputError("What to erase is empty or no UTF-8: no row can have it.")
+    return value
 
 
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
@@ -240,6 +269,63 @@ def db_upgrade(wait_seconds: float, **flags: object) -> None:
         raise SettingsError("DATABASE_URL is not set: say which database to upgrade.")
     run_on_uvloop(upgrade(settings.database_url.get_secret_value(), wait_seconds=wait_seconds))
     click.echo("The database is at the newest version.")
+
+
+@db.command("prune")
+@click.option(
+    "--keep", required=True, metavar="90d", callback=whole_days, help="Days (90d) or weeks (12w)."
+)
+@settings_options(*RECORD_SETTINGS)
+def db_prune(keep: timedelta, **flags: object) -> None:
+    """Drop what is older than --keep from the log, in whole weeks, while rows come in.
+
+    The week that lies so far back stays. What goes: its weeks' tables, rows that lie in no week,
+    feedback, and idempotency keys that have expired.
+    """
+    from .log_address import log_address
+    from .retention import prune
+
+    with log_address(load_settings(flags)) as address:
+        gone = asyncio.run(prune(address, keep))
+    click.echo(
+        f"Dropped {len(gone.partitions)} weeks, {gone.rows} rows of other times, {gone.feedback} "
+        f"corrections and {gone.keys} expired keys: the log begins on {gone.before:%Y-%m-%d}."
+    )
+
+
+@db.command("erase")
+@click.option("--text", help="Rows of exactly this text; a hyphen reads it from standard input.")
+@click.option("--subject", help="Rows of this person; a hyphen reads it from standard input.")
+@settings_options(*RECORD_SETTINGS, "text_key")
+def db_erase(text: str | None, subject: str | None, **flags: object) -> None:
+    """Delete all rows of a text or of a person from the log, with their feedback.
+
+    A text is found however the log has kept it: in full, redacted, or as a digest if the text key
+    is given. Such rows that wait in a server's spool now are left out when it drains. A line in the
+    table `erasures` says when how many rows were erased, not of whom. Backups are not touched.
+
+    Other users of a machine see command lines: let a hyphen stand for what is confidential.
+
+    \b
+      sentiment db erase --subject customer-4711
+      sentiment db erase --text - < text
+    """
+    from .log_address import log_address
+    from .privacy import TextKeeper
+    from .retention import erase
+
+    if (text is None) == (subject is None):
+        raise click.UsageError("Say either --text or --subject.")
+    settings = load_settings(flags)
+    if text is not None:
+        erasure = partial(erase, what="text", forms=TextKeeper.of(settings).forms(given(text)))
+    else:
+        erasure = partial(erase, what="subject", forms=[given(subject or "")])
+    with log_address(settings) as address:
+        gone = asyncio.run(erasure(address))
+    click.echo(
+        f"Erased {gone.rows} rows, {gone.feedback} corrections and {gone.keys} idempotency keys."
+    )
 
 
 @main.command()

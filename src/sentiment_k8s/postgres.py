@@ -232,6 +232,16 @@ class EmbeddedPostgres:
         return address(self.folder, self._port)
 
 
+def running_address(data_dir: Path) -> str | None:
+    """The address of the PostgreSQL that some process runs on a data folder, None if none does."""
+    folder = data_dir.absolute() / "postgresql"
+    pid, status = _postmaster(folder)
+    if status != "ready" or not _works_in(pid, folder):
+        return None
+    port = (folder / "postmaster.pid").read_text().splitlines()[3]
+    return address(folder, int(port))
+
+
 def _end_orphan(folder: Path) -> None:
     """Stop a server that outlived its supervisor, and forget a stale `postmaster.pid`.
 
