@@ -10,6 +10,7 @@ import asyncpg
 from sentiment_k8s.database import Database
 from sentiment_k8s.pages import predictions
 from sentiment_k8s.records import EPOCH, PredictionRow
+from sentiment_k8s.search import Filters
 
 
 def at(row: PredictionRow, time: datetime) -> PredictionRow:
@@ -23,7 +24,7 @@ async def texts(database: Database, **filters: Any) -> list[str]:
     """All texts that pass some filters, page by page."""
     found, cursor = [], None
     while True:
-        rows, cursor = await predictions(database, limit=2, cursor=cursor, **filters)
+        rows, cursor = await predictions(database, Filters(**filters), limit=2, cursor=cursor)
         found += [row["text"] for row in rows]
         if cursor is None:
             return found

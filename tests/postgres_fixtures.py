@@ -148,6 +148,7 @@ def database_dsn(new_database: Callable[[str], str], migrated: str) -> str:
 
 @pytest.fixture
 async def database(database_dsn: str) -> AsyncIterator[Database]:
-    database = Database(database_dsn)
+    # Patient: a busy machine is no fault of the code.
+    database = Database(database_dsn, write_seconds=30, read_seconds=30)
     yield database
     await database.close()

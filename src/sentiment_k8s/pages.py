@@ -3,7 +3,7 @@
 import json
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,133 +13,85 @@ from .connections import UNFIT, Connection
 from .database import Database
 from .errors import RequestError
 from .records import EPOCH, iso, time_in
+from .search import COLUMNS, Filters, Found, Position, find
 
-PAGE_BYTES = 4 * 1024 * 1024  # of text, after which a page ends
-
-SELECT = """
-SELECT id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
-    truncated, queue_seconds, inference_seconds, request_id, subject
-FROM predictions
-"""
-# A page's rows, as many as fit, and whether more come after each. The inner query holds longer
-# texts as references: what does not fit is neither unpacked nor sent.
-PAGE = """
-SELECT id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
-    truncated, queue_seconds, inference_seconds, request_id, subject, more
-FROM (
-    SELECT *, lead(true) OVER newest AS more,
-        sum(octet_length(text)) OVER newest - octet_length(text) AS bytes_before
-    FROM ({rows}) AS candidate
-    WINDOW newest AS (ORDER BY created_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
-) AS counted
-WHERE bytes_before < {most_bytes}
-ORDER BY created_at DESC, id DESC
-LIMIT {limit}
-"""
-BY_ID_AND_TIME = f"{SELECT} WHERE id = $1 AND created_at = $2"
-BY_ID = f"{SELECT} WHERE id = $1 LIMIT 1"
+SELECT = f"SELECT {COLUMNS} FROM predictions"  # noqa: S608  # the names of columns are ours
+ROW = f"""
+SELECT {COLUMNS}, label AS feedback_label, comment, given_at
+FROM predictions LEFT JOIN feedback ON predicted_at = created_at AND prediction_id = id
+WHERE id = $1
+"""  # noqa: S608
+BY_ID_AND_TIME = f"{ROW} AND created_at = $2"
+BY_ID = f"{ROW} LIMIT 1"
 
 CURSOR = struct.Struct(">q16s")  # microseconds since 1970, and the id: the last row that was seen
 MICROSECOND = timedelta(microseconds=1)
+FEEDBACK = {"label": "feedback_label", "comment": "comment", "given_at": "given_at"}
 
 
 async def predictions(
     database: Database,
+    filters: Filters = Filters(),  # noqa: B008  # it is frozen
     limit: int = 50,
     cursor: str | None = None,
-    label: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
 ) -> tuple[list[dict[str, Any]], str | None]:
-    """A page of the log, newest first. It ends early, after at least one row, when its texts
-    reach `PAGE_BYTES`.
+    """A page of the log, newest first. It ends early when its texts reach `PAGE_BYTES`, after at
+    least one row, and when many rows had to be looked at, perhaps with none.
 
     Args:
         database: the log.
+        filters: which rows.
         limit: rows in the page, at most.
         cursor: where the page before ended, as it said; None for the newest.
-        label: only rows with this prediction.
-        since: only rows of this time or later, with a time zone.
-        until: only rows before this time, with a time zone.
 
     Returns:
         The rows, fit for JSON, and the cursor of the next page, None at the end. Rows that
         come in meanwhile neither shift nor repeat what later pages show.
 
     Raises:
-        RequestError: the cursor is not one that an earlier page gave.
+        RequestError: the cursor is not one that an earlier page gave, or a filter can match
+            nothing.
     """
-    query, arguments = page_query(limit, cursor, label, since, until)
+    position = None if cursor is None else _position(cursor)
 
-    async def fetch(connection: Connection) -> list[asyncpg.Record]:
-        return await connection.fetch(query, *arguments)
+    async def fetch(connection: Connection) -> Found:
+        return await find(connection, filters, limit, position)
 
     try:
         found = await database.read(fetch)
     except UNFIT as error:
         raise RequestError(
-            f"There can be no such rows ({type(error).__name__}): check label, since and until."
+            f"There can be no such rows ({type(error).__name__}): check the filters."
         ) from None
-    rows = [_as_json(row) for row in found]
-    if not found or not found[-1]["more"]:
-        return rows, None
-    return rows, _cursor(found[-1]["created_at"], found[-1]["id"])
+    rows = [_as_json(row) for row in found.rows]
+    return rows, None if found.position is None else _cursor(found.position)
 
 
 async def prediction(database: Database, row_id: UUID) -> dict[str, Any] | None:
     """One row, fit for JSON, or None."""
 
     async def fetch(connection: Connection) -> asyncpg.Record | None:
-        # The time in the id names the partition. A row whose created_at was set by hand is
-        # found by its id alone, in all of them.
-        return await connection.fetchrow(
-            BY_ID_AND_TIME, row_id, time_in(row_id)
-        ) or await connection.fetchrow(BY_ID, row_id)
+        return await find_row(connection, row_id)
 
     found = await database.read(fetch)
     return None if found is None else _as_json(found)
 
 
-def page_query(
-    limit: int,
-    cursor: str | None,
-    label: str | None,
-    since: datetime | None,
-    until: datetime | None,
-) -> tuple[str, list[Any]]:
-    arguments: list[Any] = []
-    conditions = []
-
-    def add(condition: str, *values: Any) -> None:
-        first = len(arguments) + 1
-        arguments.extend(values)
-        names = [f"${first + offset}" for offset in range(len(values))]
-        conditions.append(condition.format(*names))
-
-    if cursor is not None:
-        # The first half says nothing new, but it is what PostgreSQL leaves partitions out by.
-        add("created_at <= {0} AND (created_at, id) < ({0}, {1})", *_position(cursor))
-    if label is not None:
-        add("prediction = {}", label)
-    if since is not None:
-        add("created_at >= {}", since)
-    if until is not None:
-        add("created_at < {}", until)
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    limited, most_bytes = (f"${len(arguments) + place}" for place in (1, 2))
-    arguments += [limit, PAGE_BYTES]
-    # One more than asked for says whether there is a next page.
-    rows = f"{SELECT} {where} ORDER BY created_at DESC, id DESC LIMIT {limited}::int + 1"
-    return PAGE.format(rows=rows, most_bytes=most_bytes, limit=limited), arguments
+async def find_row(connection: Connection, row_id: UUID) -> asyncpg.Record | None:
+    """One row as it is, or None."""
+    # The time in the id names the partition. A row whose created_at was set by hand is found by
+    # its id alone, in all of them.
+    return await connection.fetchrow(
+        BY_ID_AND_TIME, row_id, time_in(row_id)
+    ) or await connection.fetchrow(BY_ID, row_id)
 
 
-def _cursor(created_at: datetime, row_id: UUID) -> str:
-    return urlsafe_b64encode(
-        CURSOR.pack((created_at - EPOCH) // MICROSECOND, row_id.bytes)
-    ).decode()
+def _cursor(position: Position) -> str:
+    time, row_id = position
+    return urlsafe_b64encode(CURSOR.pack((time - EPOCH) // MICROSECOND, row_id.bytes)).decode()
 
 
-def _position(cursor: str) -> tuple[datetime, UUID]:
+def _position(cursor: str) -> Position:
     try:
         microseconds, raw = CURSOR.unpack(urlsafe_b64decode(cursor))
         return EPOCH + microseconds * MICROSECOND, UUID(bytes=raw)
@@ -151,8 +103,13 @@ def _position(cursor: str) -> tuple[datetime, UUID]:
 
 def _as_json(record: asyncpg.Record) -> dict[str, Any]:
     row = dict(record)
-    row.pop("more", None)
+    for name in ("matches", "looked_at", "more"):
+        row.pop(name, None)
     row["id"] = str(row["id"])
     row["created_at"] = iso(row["created_at"])
     row["scores"] = json.loads(row["scores"]) if row["scores"] else None
+    feedback = {name: row.pop(key) for name, key in FEEDBACK.items()}
+    row["feedback"] = None
+    if feedback["label"] is not None:
+        row["feedback"] = feedback | {"given_at": iso(feedback["given_at"])}
     return row

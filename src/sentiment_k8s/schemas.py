@@ -84,7 +84,7 @@ def _moment(text: str) -> str:
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class PredictionFilters(_Request):
@@ -92,8 +92,8 @@ class PredictionFilters(_Request):
     model: Annotated[str | None, Field(description="Only rows of this model, by its id.")] = None
     since: Annotated[Moment | None, Field(description="Not before this time.")] = None
     until: Annotated[Moment | None, Field(description="Before this time.")] = None
-    min_score: Annotated[Share | None, Field(description="The score, at least.")] = None
-    max_score: Annotated[Share | None, Field(description="The score, at most.")] = None
+    min_score: Annotated[Number | None, Field(description="The score, at least.")] = None
+    max_score: Annotated[Number | None, Field(description="The score, at most.")] = None
     text: Annotated[
         str | None,
         Field(

@@ -65,7 +65,7 @@ class Service:
         self.keys: Keys | None = None
         self.log: DurableLog | None = None
         self.stop_by: float | None = None
-        self._keeper = TextKeeper.of(settings)
+        self.keeper = TextKeeper.of(settings)
         self._pipeline: Pipeline | None = None
         self._embedded: EmbeddedPostgres | None = None
         self._spool: Spool | None = None
@@ -112,7 +112,7 @@ class Service:
             model,
             Recorder(self.log or self.database, self.metrics) if self.database else None,
             self.metrics,
-            keeper=self._keeper,
+            keeper=self.keeper,
             max_tokens_in_flight=self.settings.max_tokens_in_flight,
             token_budget=self.settings.token_budget,
             deadline_seconds=self.settings.deadline_seconds,

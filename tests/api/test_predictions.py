@@ -36,6 +36,28 @@ def test_predictions_are_filtered_by_label_and_time(client: httpx.Client) -> Non
     assert client.get("/predictions", params={"since": tomorrow}).json()["predictions"] == []
 
 
+def test_predictions_are_filtered_by_words_model_and_score(client: httpx.Client) -> None:
+    client.post("/predict", json={"texts": ["a zebra that I love", "a zebra that I hate"]})
+    found = client.get("/predictions", params={"text": "zebra -hate", "model": "bundled"}).json()
+    assert [row["text"] for row in found["predictions"]] == ["a zebra that I love"]
+    score = found["predictions"][0]["score"]
+    sure = {"text": "zebra", "min_score": score, "max_score": score}
+    assert client.get("/predictions", params=sure).json()["predictions"] == found["predictions"]
+    assert client.get("/predictions", params={"model": "other"}).json()["predictions"] == []
+
+
+def test_where_the_log_keeps_digests_only_the_very_text_is_found(data_dir: Path) -> None:
+    hashed = {"SENTIMENT_RECORD_TEXT": "hash", "SENTIMENT_TEXT_KEY": "k" * 32}
+    with running_server(data_dir, **hashed) as server:
+        httpx.get(f"{server.url}/predict", params={"text": "I love AI!"})
+
+        def found(text: str) -> int:
+            answer = httpx.get(f"{server.url}/predictions", params={"text": text})
+            return len(answer.json()["predictions"])
+
+        assert (found("I love AI!"), found("love"), found("i love ai!")) == (1, 0, 0)
+
+
 def test_stats_count_by_label(client: httpx.Client) -> None:
     def totals() -> dict[str, int]:
         stats = Stats.model_validate_json(client.get("/stats?hours=1&buckets=4").content)
@@ -74,6 +96,10 @@ def test_the_plus_of_a_time_need_not_be_encoded(client: httpx.Client) -> None:
         "since=1767225600",
         "since=2026-01-01T00:00:00",
         "label=%00",
+        "text=%00",
+        "min_score=nan",
+        "max_score=x",
+        "text=" + 1001 * "x",
         "colour=red",
     ],
 )

@@ -13,15 +13,18 @@ from .. import pages
 from .. import stats as figures
 from ..database import Database
 from ..errors import Forbidden, NotFound, RequestError, Unauthorized
+from ..privacy import TextKeeper
 from ..records import EPOCH
 from ..schemas import (
     LoggedPrediction,
+    PredictionFilters,
     PredictionsPage,
     PredictionsQuery,
     Stats,
     StatsQuery,
     parse_strings,
 )
+from ..search import Filters
 from ..service import Service
 from ..settings import Settings, is_loopback
 from .http import (
@@ -54,12 +57,7 @@ def router(service: Service) -> APIRouter:
         database = log(request)
         query = parse_strings(PredictionsQuery, query_parameters(request))
         rows, following = await pages.predictions(
-            database,
-            limit=query.limit,
-            cursor=query.cursor,
-            label=query.label,
-            since=query.since,
-            until=query.until,
+            database, filters_of(query, service.keeper), query.limit, query.cursor
         )
         return json_response({"predictions": rows, "next": following})
 
@@ -109,6 +107,14 @@ def router(service: Service) -> APIRouter:
         )
 
     return routes
+
+
+def filters_of(query: PredictionFilters, keeper: TextKeeper) -> Filters:
+    """A query's filters; in digests there are no words to look for."""
+    given = query.model_dump(include=set(PredictionFilters.model_fields))
+    if keeper.mode == "hash" and query.text is not None:
+        given |= {"text": None, "kept": keeper.kept(query.text)}
+    return Filters(**given)
 
 
 def next_edge(moment: datetime, width: timedelta) -> datetime:
