@@ -14,12 +14,11 @@ from ..e2e.harness.waiting import wait_until
 from ..postgres_fixtures import fetch
 from .checks import Ledger, Row, unexplained
 from .faults import FAULTS, Fault
-from .load import Failed, Given, Load
+from .load import Failed, Given
 from .programs import left_in
 from .report import MIB, Report
-from .scene import DEADLINE_SECONDS, Scene, scene
+from .scene import WAIT_SECONDS, Scene, scene
 
-MARGIN_SECONDS = 20.0  # beyond the deadline, on a busy machine
 RECOVERY_SECONDS = 90.0
 LEAST_SECONDS = 0.5  # that a fault lasts
 MOST_MEBIBYTES = 512  # of the server's memory: the limit in the book
@@ -72,7 +71,7 @@ class Campaign:
 
     def __init__(self, scene: Scene, report: Report, most_seconds: float, spool: str) -> None:
         self._scene, self._report, self._most_seconds = scene, report, most_seconds
-        self._load = Load(scene.server.url, report.seed, timeout=DEADLINE_SECONDS + MARGIN_SECONDS)
+        self._load = scene.load
         self._ledger = Ledger()
         self._answers_judged = self._failures_judged = 0
         # Without a spool PostgreSQL's absence is enough for a refusal.
@@ -107,7 +106,7 @@ class Campaign:
             self._report.recovery_seconds.append(time.monotonic() - healed)
             if any(fault.refuses for fault in faults):
                 self._refusing.append((since, time.monotonic()))
-            self._judge(given, now - DEADLINE_SECONDS - MARGIN_SECONDS)
+            self._judge(given, now - WAIT_SECONDS)
             self._scene.background.run(self._load.ask_again(self._some_keyed()))
             self._scene.server.look()
             enough = len(self._load.given) + ANSWERS_BETWEEN
@@ -148,13 +147,12 @@ class Campaign:
             key = "with a key" if failure.request.key else "without a key"
             self._report.failures[f"{failure.what}, {key}"] += 1
         strange = unexplained(failed, self._scene.server.away, self._refusing)
-        most = DEADLINE_SECONDS + MARGIN_SECONDS
         wrong = {
             "lost": len(ledger.lost) - before[0],
             "twice": len(ledger.twice) - before[1],
             "keys with two answers": len(ledger.unlike) - before[2],
             "failed for no reason": Counter(failure.what for failure in strange),
-            "hung": [seconds for seconds in _waits(given, failed) if seconds > most],
+            "hung": [seconds for seconds in _waits(given, failed) if seconds > WAIT_SECONDS],
         }
         assert not any(wrong.values()), {what: found for what, found in wrong.items() if found}
 

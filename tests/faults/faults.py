@@ -138,6 +138,11 @@ def free_the_spools_disk(scene: Scene) -> None:
     restore(scene)
 
 
+def fill_the_spool(scene: Scene) -> None:
+    refuse(scene)
+    scene.background.run(scene.load.ask_until_refused())
+
+
 def kill_with_a_torn_record(scene: Scene) -> None:
     """As a power cut leaves it: a part of one more record is on disk."""
     refuse(scene)
@@ -210,6 +215,7 @@ FAULTS = (
         small_disk=True,
         refuses=True,
     ),
+    Fault("spool full", SPOOL | NETWORK | SERVER, fill_the_spool, restore, refuses=True),
     Fault(
         "server killed, last record torn",
         SERVER | NETWORK | SPOOL,

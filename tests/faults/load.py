@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import httpx
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from sentiment_k8s.schemas import Answer, Answers, ErrorBody
 
 AGAIN_SECONDS = 0.2
+MOST_LONG_REQUESTS = 100  # more than fit into the spool
 
 SENTENCES = (
     "I love AI!",
@@ -105,6 +107,15 @@ class Load:
             for given in earlier:
                 await self._ask(connection, given.request)
 
+    async def ask_until_refused(self) -> None:
+        """Send long texts until one is refused."""
+        long = " ".join(SENTENCES) * 50
+        async with self._connection() as connection:
+            for _ in range(MOST_LONG_REQUESTS):
+                if not await self._ask(connection, self._request([long] * 16)):
+                    return
+        raise AssertionError("the spool takes everything")
+
     def _connection(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=2)
         timeout = httpx.Timeout(self.timeout)
@@ -125,12 +136,17 @@ class Load:
     def _next(self, choice: random.Random) -> Request:
         kind = choice.choice(["query", "body", "several", "keyed", "several keyed"])
         size = choice.randint(2, 8) if kind.startswith("several") else 1
+        sentences = choice.choices(SENTENCES, k=size)
+        return self._request(sentences, in_query=kind == "query", with_key=kind.endswith("keyed"))
+
+    def _request(
+        self, sentences: Iterable[str], *, in_query: bool = False, with_key: bool = False
+    ) -> Request:
         number = next(self._numbers)
         texts = tuple(
-            f"{choice.choice(SENTENCES)} ({self.seed}, {number}, {part})" for part in range(size)
+            f"{sentence} ({self.seed}, {number}, {part})" for part, sentence in enumerate(sentences)
         )
-        key = f"{self.seed}-{number}" if kind.endswith("keyed") else None
-        return Request(texts, in_query=kind == "query", key=key)
+        return Request(texts, in_query=in_query, key=f"{self.seed}-{number}" if with_key else None)
 
     async def _until_answered(self, connection: httpx.AsyncClient, request: Request) -> None:
         while not await self._ask(connection, request) and not self._stopping:

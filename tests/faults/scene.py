@@ -11,12 +11,15 @@ import asyncpg
 
 from .background import Background
 from .disks import Disk, disk
+from .load import Load
 from .programs import Postgres, Server
 from .relay import Relay
 
 DEADLINE_SECONDS = 15.0  # of the server for each request
+WAIT_SECONDS = DEADLINE_SECONDS + 20.0  # of a client, on a busy machine
 POSTGRES_MEBIBYTES = 512
-SPOOL_MEBIBYTES = 32  # a file of the spool has at most 8
+SPOOL_DISK_MEBIBYTES = 32
+SPOOL_BYTES = 4 * 1024 * 1024  # more than a fault makes, if it is not meant to
 
 
 @dataclass
@@ -31,6 +34,7 @@ class Scene:
     server: Server
     postgres: Postgres
     relay: Relay
+    load: Load
     background: Background
     spool_disk: Disk
     postgres_disk: Disk
@@ -71,7 +75,7 @@ def scene(folder: Path, choice: random.Random, *, spool: str) -> Iterator[Scene]
     """
     with ExitStack() as stack:
         postgres_disk = stack.enter_context(disk(folder / "postgres", POSTGRES_MEBIBYTES))
-        spool_disk = stack.enter_context(disk(folder / "spool", SPOOL_MEBIBYTES))
+        spool_disk = stack.enter_context(disk(folder / "spool", SPOOL_DISK_MEBIBYTES))
         background = stack.enter_context(Background())
         postgres = Postgres(postgres_disk.folder / "data")
         stack.callback(postgres.close)
@@ -83,8 +87,10 @@ def scene(folder: Path, choice: random.Random, *, spool: str) -> Iterator[Scene]
             DATABASE_URL=postgres.address.replace(f":{postgres.port}/", f":{relay.port}/"),
             SENTIMENT_DEADLINE_SECONDS=str(DEADLINE_SECONDS),
             SENTIMENT_SPOOL=spool,
+            SENTIMENT_SPOOL_MAX_BYTES=str(SPOOL_BYTES),
             SENTIMENT_SPOOL_DIR=str(spool_disk.folder / "rows"),
             SENTIMENT_ACCESS_LOG="off",
         )
         stack.callback(server.close)
-        yield Scene(server, postgres, relay, background, spool_disk, postgres_disk, choice)
+        load = Load(server.url, choice.randrange(1_000_000), timeout=WAIT_SECONDS)
+        yield Scene(server, postgres, relay, load, background, spool_disk, postgres_disk, choice)
