@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from . import __version__
-from .api import inference, page, predict, predictions, probes
+from .api import inference, page, predict, predictions, probes, v2
 from .api.classifier import Classifier
 from .api.middleware import RequestMiddleware, add_error_handlers
 from .api.shortcut import Shortcut
@@ -40,7 +40,8 @@ def create_app(service: Service) -> ASGIApp:
     add_error_handlers(api)
     classifier = Classifier(service)
     every_text = (predict.router(classifier, service), inference.router(classifier, service))
-    for routes in (*every_text, predictions.router(service), probes.router(service)):
+    others = (v2.router(classifier, service), predictions.router(service), probes.router(service))
+    for routes in (*every_text, *others):
         api.include_router(routes)
     page.add_page(api)
     return RequestMiddleware(

@@ -1,6 +1,7 @@
 """What every route shares: bounded reading, strict parameters, JSON answers, one error shape."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -60,18 +61,55 @@ class BodyReader:
         finally:
             self._held -= len(chunks)
 
+    @contextmanager
+    def decompressed(self, body: bytes, encoding: str) -> Iterator[bytes]:
+        """A body without its Content-Encoding; it too counts as held until the block is left.
+
+        Args:
+            body: as it came.
+            encoding: the header's value.
+
+        Raises:
+            RequestError: it is not in that encoding, or the encoding is not supported.
+            TooLarge, Overloaded: as of a body that came without.
+        """
+        if encoding == "identity":
+            yield body
+            return
+        plain = self._inflated(body, encoding)
+        try:
+            self._hold(len(plain))
+            yield plain
+        finally:
+            self._held -= len(plain)
+
+    def _inflated(self, body: bytes, encoding: str) -> bytes:
+        if encoding not in ("gzip", "deflate"):
+            raise RequestError("The Content-Encoding is not supported: send gzip, deflate or none.")
+        inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # either, told by its first bytes
+        try:
+            plain = inflater.decompress(body, self._most_bytes + 1)
+        except zlib.error:
+            raise RequestError(f"The body is not in {encoding}: check its encoding.") from None
+        if len(plain) > self._most_bytes:
+            raise self._too_large()
+        if not inflater.eof or inflater.unused_data:
+            raise RequestError(f"The {encoding} body does not end where the request does.")
+        return plain
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > BODIES_IN_MEMORY * self._most_bytes:
+            raise Overloaded("Too many bodies are being received: retry later.", retry_after=1)
+
     async def _read(self, request: Request, chunks: bytearray) -> None:
         try:
             async with asyncio.timeout(self._seconds):
                 async for chunk in request.stream():
                     chunks += chunk
-                    self._held += len(chunk)
+                    self._hold(len(chunk))
                     if len(chunks) > self._most_bytes:
                         raise self._too_large()
-                    if self._held > BODIES_IN_MEMORY * self._most_bytes:
-                        raise Overloaded(
-                            "Too many bodies are being received: retry later.", retry_after=1
-                        )
         except TimeoutError:
             raise BodyTimeout(
                 f"The body did not arrive within {self._seconds:g} seconds: send it faster."
@@ -166,6 +204,16 @@ def documented_query(model: type[BaseModel]) -> dict[str, Any]:
         "parameters": [
             {"name": name, "in": "query", "required": name in required, "schema": field}
             for name, field in schema["properties"].items()
+        ]
+    }
+
+
+def documented_path(*names: str) -> dict[str, Any]:
+    """Parameters in a path as OpenAPI parameters."""
+    return {
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in names
         ]
     }
 

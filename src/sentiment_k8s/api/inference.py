@@ -113,7 +113,11 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
             asked = parse_json(InferenceRequest, content)
             return await answer(classifier, service, request, content, asked)
 
-    @routes.get("/info", summary="The model, as text-embeddings-inference tells it")
+    @routes.get(
+        "/info",
+        summary="The model, as text-embeddings-inference tells it",
+        responses=documented_errors(503),
+    )
     async def info(_: Request) -> Response:
         return json_response(information(service))
 
