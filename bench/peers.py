@@ -45,6 +45,7 @@ def measure(here: Stage, options: argparse.Namespace, python: Path) -> dict[str,
         here.database_url,
         here.server_cores,
         record="required",
+        spool=here.scratch / "spool",
         log=here.logs / "peer-ours.log",
     )
     requests = {

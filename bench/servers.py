@@ -112,17 +112,20 @@ class Server:
             connection.close()
 
 
-def ours(model: str, database_url: str, cores: Sequence[int], *, record: str, log: Path) -> Server:
+def ours(
+    model: str, database_url: str, cores: Sequence[int], *, record: str, spool: Path, log: Path
+) -> Server:
     """Our server, as `sentiment serve` runs it.
 
     Args:
         record: `required` or `off`.
+        spool: its folder for rows while PostgreSQL is away.
     """
     flags = {"--model": model, "--record": record, "--port": "{port}"}
     command = [sys.executable, "-m", "sentiment_k8s", "serve"]
     for flag, value in flags.items():
         command += [flag, value]
-    environment = {"DATABASE_URL": database_url}
+    environment = {"DATABASE_URL": database_url, "SENTIMENT_SPOOL_DIR": str(spool)}
     return Server(command, cores=cores, ready="/health/ready", log=log, environment=environment)
 
 

@@ -127,6 +127,7 @@ def _server(here: Stage, record: str) -> servers.Server:
         here.database_url,
         here.server_cores,
         record=record,
+        spool=here.scratch / "spool",
         log=here.logs / f"server-{record}.log",
     )
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment_k8s.postgres import EmbeddedPostgres
+
 from . import machine, texts
 from .loads import Loader
 
@@ -20,14 +22,17 @@ RESULTS = Path("bench/results")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One run: the servers get `server_cores`; we, the client, and PostgreSQL get the others."""
+    """One run: the servers get `server_cores`; we, the client, and PostgreSQL get the others.
+    `scratch` is a folder on the same disk as PostgreSQL's data; it goes with the stage."""
 
     model: str
     server_cores: list[int]
     sentences: list[str]
+    postgres: EmbeddedPostgres
     database_url: str
     loader: Loader
     logs: Path
+    scratch: Path
     stolen: machine.StolenTime
 
     def engine(self) -> float:
@@ -59,8 +64,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 @contextmanager
 def staged(options: argparse.Namespace) -> Iterator[Stage]:
     """Everything but the servers, ready."""
-    from sentiment_k8s.postgres import EmbeddedPostgres
-
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     sentences = texts.dev_sentences(options.sst2 or texts.sst2_folder())
     machine.cache().mkdir(parents=True, exist_ok=True)
@@ -71,6 +74,7 @@ def staged(options: argparse.Namespace) -> Iterator[Stage]:
                 model=options.model,
                 server_cores=options.server_cores,
                 sentences=sentences,
+                postgres=postgres,
                 database_url=postgres.start(),
                 loader=Loader(
                     right_labels(options.model, sentences),
@@ -79,6 +83,7 @@ def staged(options: argparse.Namespace) -> Iterator[Stage]:
                     postgres=postgres.pid,
                 ),
                 logs=RESULTS / "logs",
+                scratch=data,
                 stolen=machine.StolenTime([*options.server_cores, *options.client_cores]),
             )
     finally:
