@@ -1,4 +1,6 @@
-"""17. The CronJob deletes what is older than it was told, and nothing else."""
+"""17. Old rows go by the CronJob, a person's when they ask, and no others."""
+
+import httpx
 
 from .harness.load import Load
 from .harness.log import Log
@@ -13,6 +15,7 @@ INSERT INTO predictions (text, created_at)
 SELECT 'old ' || number, date_trunc('week', now()) - interval '29 weeks 1 day'
 FROM generate_series(1, 1000) AS number
 """
+ERASE = ["exec", "-i", "deployment/sentiment-deployment", "--", "sentiment", "db", "erase"]
 
 
 def test_a_week_that_is_too_old_goes_and_the_others_stay(
@@ -26,6 +29,22 @@ def test_a_week_that_is_too_old_goes_and_the_others_stay(
         namespace.kubectl("wait", "--for=condition=Complete", "job/now", "--timeout=90s")
         load.more(100)
     load.assert_nothing_failed()
-    texts = [row.text for row in log.rows()]
-    assert not [text for text in texts if text.startswith("old ")]
+    assert "Dropped 1 weeks" in namespace.kubectl("logs", "job/now")
+    assert not [row for row in log.rows() if row.text.startswith("old ")]
+    log.assert_keeps(load.answers)
+
+
+def test_a_persons_rows_go_when_they_ask_and_the_others_stay(
+    release: Release, namespace: Namespace, log: Log
+) -> None:
+    release.install()
+    theirs = {"text": "my own words", "subject": "somebody"}
+    with Load(release.url) as load:
+        httpx.post(f"{release.url}/predict", json=theirs).raise_for_status()
+        said = namespace.kubectl(*ERASE, "--subject", "-", stdin="somebody")
+        load.more(100)
+    assert "Erased 1 rows" in said
+    load.assert_nothing_failed()
+    assert "my own words" not in [row.text for row in log.rows()]
+    assert log.query("SELECT rows FROM erasures").strip() == "1"
     log.assert_keeps(load.answers)
