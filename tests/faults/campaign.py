@@ -161,7 +161,6 @@ class Campaign:
         return [(str(row["id"]), row["text"], row["prediction"]) for row in found]
 
     def _end(self) -> None:
-        self._scene.server.look()
         self._scene.server.stop()
         with self._report.expecting("the end"):
             assert not self._scene.segments, f"left in the spool: {self._scene.segments}"

@@ -143,17 +143,27 @@ def fill_the_spool(scene: Scene) -> None:
     scene.background.run(scene.load.ask_until_refused())
 
 
-def kill_with_a_torn_record(scene: Scene) -> None:
-    """As a power cut leaves it: a part of one more record is on disk."""
+def kill_with_rows_in_the_spool(scene: Scene) -> None:
     refuse(scene)
     wait_until("a row in the spool", lambda: scene.spool_rows, seconds=SPOOLED_SECONDS)
     scene.server.kill()
-    newest = scene.segments[-1]
+
+
+def start_with_another_spool(scene: Scene) -> None:
+    """As a new pod, which finds what the old one left."""
+    scene.server.start(**scene.another_spool())
+    restore(scene)
+
+
+def kill_with_a_torn_record(scene: Scene) -> None:
+    """As a power cut leaves it: a part of one more record is on disk."""
+    kill_with_rows_in_the_spool(scene)
+    newest = max(scene.segments)
     records = newest.read_bytes()
     newest.write_bytes(records + records[: scene.choice.randrange(1, len(records))])
 
 
-def start_after_a_torn_record(scene: Scene) -> None:
+def start_and_restore(scene: Scene) -> None:
     scene.server.start()
     restore(scene)
 
@@ -220,7 +230,13 @@ FAULTS = (
         "server killed, last record torn",
         SERVER | NETWORK | SPOOL,
         kill_with_a_torn_record,
-        start_after_a_torn_record,
+        start_and_restore,
+    ),
+    Fault(
+        "server lost, spool left",
+        SERVER | NETWORK | SPOOL,
+        kill_with_rows_in_the_spool,
+        start_with_another_spool,
     ),
     Fault("both killed", SERVER | POSTGRES, kill_both, start_both),
     Fault("both stopped", SERVER | POSTGRES, stop_both, start_both),

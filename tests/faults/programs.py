@@ -91,7 +91,7 @@ class Server:
     Attributes:
         away: when it could not be reached, from and to in seconds of `time.monotonic`.
         peak_bytes: of resident memory, of all its processes so far.
-        spooled: rows that went to the spool, without the last moments before a kill.
+        spooled: rows that went to the spool, as it said before each end.
     """
 
     def __init__(self, data_dir: Path, **variables: str) -> None:
@@ -108,8 +108,9 @@ class Server:
     def spooled(self) -> int:
         return sum(self._spooled)
 
-    def start(self) -> None:
-        """Start it again."""
+    def start(self, **variables: str) -> None:
+        """Start it again, with other variables if it is told so."""
+        self._variables |= variables
         self._now = self._enter()
         self._spooled.append(0)
         self.away[-1] = (self.away[-1][0], time.monotonic())
@@ -142,6 +143,7 @@ class Server:
                 self._spooled[-1] = int(family.samples[0].value)
 
     def _end(self, how: signal.Signals) -> int:
+        self.look()
         self.away.append((time.monotonic(), float("inf")))
         status = self._now.stop(by=how)
         self._running.close()

@@ -54,14 +54,19 @@ class Scene:
 
     @property
     def at_rest(self) -> bool:
-        """Whether rows go to PostgreSQL and none waits in the spool."""
-        record = self.server.health()["record"]
-        return bool(record["available"]) and not (record.get("spool") or {}).get("rows", 0)
+        """Whether rows go to PostgreSQL and none waits in a spool."""
+        available = bool(self.server.health()["record"]["available"])
+        return available and not self.spool_rows and not self.segments
 
     @property
     def segments(self) -> list[Path]:
-        """The spool's files, the oldest first."""
-        return sorted(self.spool_disk.folder.glob("**/*.spool"))
+        """The files of all spools."""
+        return list(self.spool_disk.folder.glob("*/*.spool"))
+
+    def another_spool(self) -> dict[str, str]:
+        """The setting of a spool that is not there yet."""
+        number = len(list(self.spool_disk.folder.iterdir()))
+        return {"SENTIMENT_SPOOL_DIR": str(self.spool_disk.folder / f"pod-{number}")}
 
 
 @contextmanager
@@ -88,7 +93,8 @@ def scene(folder: Path, choice: random.Random, *, spool: str) -> Iterator[Scene]
             SENTIMENT_DEADLINE_SECONDS=str(DEADLINE_SECONDS),
             SENTIMENT_SPOOL=spool,
             SENTIMENT_SPOOL_MAX_BYTES=str(SPOOL_BYTES),
-            SENTIMENT_SPOOL_DIR=str(spool_disk.folder / "rows"),
+            SENTIMENT_SPOOL_DIR=str(spool_disk.folder / "pod"),
+            SENTIMENT_SPOOL_ADOPT="true",
             SENTIMENT_ACCESS_LOG="off",
         )
         stack.callback(server.close)
