@@ -136,6 +136,8 @@ class Service:
         if self.keys is not None:
             await self.keys.close()
         if self.log is not None:
+            if self.settings.spool_adopt and self.log.away:
+                self.hurry()  # another server writes what is left, when PostgreSQL is back
             await self.log.close(until)
         elif self._spool is not None:
             self._spool.close()
