@@ -2,15 +2,41 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from .database import Database
 from .durable import DiskThread, drain
 from .metrics import Metrics
-from .spool import FolderInUse, Spool
+from .spool import FolderInUse, Spool, open_spool
 
 logger = logging.getLogger(__name__)
+
+
+async def drain_folder(folder: Path, dsn: str, say: Callable[[str], object]) -> None:
+    """Write all rows of one folder whose server is gone.
+
+    Args:
+        folder: of the spool.
+        dsn: the database, as in `DATABASE_URL`.
+        say: tells the user a sentence.
+
+    Raises:
+        SettingsError: a server uses the folder, or it cannot be used.
+        DatabaseUnavailable: PostgreSQL is away; what is left stays in the folder.
+    """
+    metrics, database = Metrics(), Database(dsn)
+    disk = DiskThread(open_spool(folder, 0, metrics))
+    try:
+        waiting = disk.spool.rows
+        await drain(disk, database, metrics)
+        say(f"{waiting} rows of {folder} are in the database.")
+        if disk.spool.damaged_records:
+            say(f"{disk.spool.damaged_records} damaged records are in {folder / 'damaged'}.")
+    finally:
+        await disk.close()
+        await database.close()
 
 
 async def adopt(own: Path, max_bytes: int, database: Database, metrics: Metrics) -> None:

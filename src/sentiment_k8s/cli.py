@@ -1,4 +1,4 @@
-"""The command line: `sentiment serve | classify | model | db | settings`."""
+"""The command line: `sentiment serve | classify | model | db | spool | settings`."""
 
 import asyncio
 import os
@@ -269,6 +269,51 @@ def db_upgrade(wait_seconds: float, **flags: object) -> None:
         raise SettingsError("DATABASE_URL is not set: say which database to upgrade.")
     run_on_uvloop(upgrade(settings.database_url.get_secret_value(), wait_seconds=wait_seconds))
     click.echo("The database is at the newest version.")
+
+
+@main.group()
+def spool() -> None:
+    """Look into a spool, the rows that wait on disk while PostgreSQL is away."""
+
+
+@spool.command("show")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@settings_options("spool_dir", "data_dir")
+def spool_show(folder: Path | None, **flags: object) -> None:
+    """Say what waits in FOLDER, by default the server's, also while a server uses it."""
+    from .records import iso
+    from .spool import inspect
+
+    folder = folder or load_settings(flags).spool_folder
+    try:
+        found = inspect(folder)
+    except OSError as error:
+        fail(f"There is no spool to read in {folder} ({error.strerror}).")
+    click.echo(f"rows     {found.rows}")
+    click.echo(f"bytes    {found.bytes}")
+    click.echo(f"oldest   {'-' if found.oldest is None else iso(found.oldest)}")
+    click.echo(f"damaged  {found.damaged_records}")
+
+
+@spool.command("drain")
+@click.argument("folder", required=False, type=click.Path(path_type=Path, file_okay=False))
+@settings_options("database_url", "spool_dir", "data_dir")
+def spool_drain(folder: Path | None, **flags: object) -> None:
+    """Write what a server left in FOLDER to DATABASE_URL. A row that is there already stays as it
+    is; a folder that a server uses is refused, since the server drains it."""
+    from .adoption import drain_folder
+    from .errors import SettingsError
+    from .logs import set_up_logging
+
+    settings = load_settings(flags)
+    set_up_logging("error")
+    if settings.database_url is None:
+        raise SettingsError("DATABASE_URL is not set: say where the rows are to go.")
+    folder = folder or settings.spool_folder
+    if not folder.is_dir():
+        raise SettingsError(f"There is no spool in {folder}: say which folder to drain.")
+    dsn = settings.database_url.get_secret_value()
+    run_on_uvloop(drain_folder(folder, dsn, click.echo))
 
 
 @db.command("prune")

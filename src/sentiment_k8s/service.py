@@ -176,9 +176,8 @@ class Service:
         """Before anything else is started: the operator must mend one that cannot be used."""
         settings = self.settings
         if self.record_mode != "off" and settings.spool == "on":
-            folder = settings.spool_dir or settings.data_dir / "spool"
             self._spool = await asyncio.to_thread(
-                open_spool, folder.absolute(), settings.spool_max_bytes, self.metrics
+                open_spool, settings.spool_folder, settings.spool_max_bytes, self.metrics
             )
         return self._spool
 

@@ -150,6 +150,11 @@ class Settings(BaseModel):
     )
 
     @property
+    def spool_folder(self) -> Path:
+        """The folder of the spool."""
+        return (self.spool_dir or self.data_dir / "spool").absolute()
+
+    @property
     def on_loopback(self) -> bool:
         """Whether the address to listen on is one that only this machine can reach."""
         return is_loopback(self.host)

@@ -3,9 +3,11 @@
 format.py     a record, and how intact ones are told from torn and damaged ones
 folder.py     the lock of a folder, and files that are on disk when a function returns
 spool.py      segments: append, read from the oldest, drop
+inspect.py    what is there, for a person
 """
 
 from .folder import FolderInUse
+from .inspect import Summary, inspect
 from .spool import Chunk, Spool, SpoolFull, open_spool
 
-__all__ = ["Chunk", "FolderInUse", "Spool", "SpoolFull", "open_spool"]
+__all__ = ["Chunk", "FolderInUse", "Spool", "SpoolFull", "Summary", "inspect", "open_spool"]

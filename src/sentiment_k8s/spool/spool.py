@@ -170,7 +170,7 @@ class Spool:
         segment = chunk.segment
         for place in sorted(refused):
             self._set_aside(segment, segment.position, encode(chunk.rows[place]), "refused")
-        segment.oldest = _created_at(chunk.rows[-1])
+        segment.oldest = created_at(chunk.rows[-1])
         segment.position = chunk.end
         segment.rows -= len(chunk.rows)
         if segment.position >= segment.size:
@@ -195,18 +195,18 @@ class Spool:
         for path in self._aside.glob("*"):
             if path.suffix != ".new":  # half a file, which is made again
                 self._note_set_aside(path.read_bytes())
-        paths = sorted(path for path in self.folder.iterdir() if NAME.fullmatch(path.name))
+        paths = segments_in(self.folder)
         for path in paths:
             self._number = int(path.stem)
             self._open(path, newest=path is paths[-1])
 
     def _open(self, path: Path, *, newest: bool) -> None:
         segment = Segment(path)
-        data = _content(path)
+        data = content_of(path)
         for part in parts(data):
             if part.intact:
                 segment.rows += 1
-                segment.oldest = segment.oldest or _created_at(payload_of(data, part))
+                segment.oldest = segment.oldest or created_at(payload_of(data, part))
             elif newest and part.end == len(data) and is_torn(data[part.start :]):
                 self._cut(path, part.start, part.end)
                 break
@@ -278,7 +278,7 @@ class Spool:
         return chunk or self._take(segment, left)  # a row, or damage, of more bytes than that
 
     def _take(self, segment: Segment, size: int) -> Chunk | None:
-        data = _content(segment.path, segment.position, size)
+        data = content_of(segment.path, segment.position, size)
         whole = segment.position + size == segment.size
         rows: list[bytes] = []
         taken = 0
@@ -306,7 +306,7 @@ class Spool:
         logger.error("Rows in the spool are %s and were set aside as %s.", why, path)
 
     def _note_set_aside(self, data: bytes) -> int:
-        records = max(1, data.count(MARKER))
+        records = records_in(data)
         self.damaged_records += records
         self._aside_bytes += len(data)
         return records
@@ -342,7 +342,18 @@ def _encoded(rows: Sequence[PredictionRow]) -> tuple[bytes, dict[UUID, str]]:
     return b"".join(records), refused
 
 
-def _content(path: Path, start: int = 0, size: int | None = None) -> bytes:
+def segments_in(folder: Path) -> list[Path]:
+    """The segments' files, oldest first."""
+    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
+
+
+def records_in(damage: bytes) -> int:
+    """How many records some bytes have been, at least."""
+    return max(1, damage.count(MARKER))
+
+
+def content_of(path: Path, start: int = 0, size: int | None = None) -> bytes:
+    """Bytes of a file from a place on; all by default, zeros for those that cannot be read."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return read_at(fd, start, os.fstat(fd).st_size - start if size is None else size)
@@ -350,5 +361,6 @@ def _content(path: Path, start: int = 0, size: int | None = None) -> bytes:
         os.close(fd)
 
 
-def _created_at(row: bytes) -> datetime:
+def created_at(row: bytes) -> datetime:
+    """When a row was made."""
     return datetime.fromisoformat(json.loads(row)["created_at"])
