@@ -96,3 +96,13 @@ def test_an_address_whose_password_has_no_clear_end_is_refused_and_not_repeated(
 def test_a_parameter_that_cannot_be_is_told() -> None:
     error = asyncpg.exceptions.ClientConfigurationError("`sslmode` parameter must be one of: ...")
     assert "`sslmode` parameter" in str(bad_address(error))
+
+
+def test_what_the_operator_is_told_has_no_part_of_a_row() -> None:
+    fields = {"S": "ERROR", "C": "53100", "M": "disk full", "D": "Row (my words)", "H": "my words"}
+    error = asyncpg.PostgresError.new(fields)
+    assert "my words" in str(error)
+    told = unavailable(error, "db:5432/ai")
+    assert told
+    assert "disk full" in told.message
+    assert "my words" not in told.message

@@ -173,7 +173,7 @@ class Pool:
         # the next one may lead to a better one.
         connection.terminate()
         if lost and isinstance(error, LOST):
-            raise ConnectionLost(str(error)) from error
+            raise ConnectionLost(words_of(error)) from error
 
 
 def unavailable(error: BaseException, place: str | None = None) -> DatabaseUnavailable | None:
@@ -191,12 +191,20 @@ def unavailable(error: BaseException, place: str | None = None) -> DatabaseUnava
     reason = next((AWAY[kind] for kind in AWAY if isinstance(error, kind)), None)
     if reason is None:
         return None
-    if place and str(error):
-        reason += f" ({error})"
+    if place and (words := words_of(error)):
+        reason += f" ({words})"
     return DatabaseUnavailable(
         f"PostgreSQL{at_place} is not available: {reason}. Retry later.",
         retry_after=RETRY_AFTER_SECONDS,
     )
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says, for the operator, without the DETAIL that PostgreSQL may add: parts of a
+    row, which are people's words."""
+    if isinstance(error, asyncpg.PostgresError) and error.args:
+        return str(error.args[0])
+    return str(error)
 
 
 def place_of(dsn: str) -> str:

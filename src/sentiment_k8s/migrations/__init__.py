@@ -12,7 +12,7 @@ import time
 
 import asyncpg
 
-from ..connections import bad_address, place_of, unavailable
+from ..connections import bad_address, place_of, unavailable, words_of
 from ..errors import DatabaseUnavailable, StartError
 
 __all__ = ["HEAD", "upgrade"]
@@ -137,5 +137,5 @@ async def _upgrade(dsn: str, found: str | None) -> None:
             raise lost from error
         raise StartError(
             f"The database could not be brought from {found or 'nothing'} to {HEAD} and is as it "
-            f"was: {cause}."
+            f"was: {words_of(cause)}."
         ) from error
