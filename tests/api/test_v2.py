@@ -362,7 +362,8 @@ class TestInfer:
     def test_the_routes_are_documented(self, client: httpx.Client) -> None:
         paths = client.get("/openapi.json").json()["paths"]
         infer = paths["/v2/models/{name}/versions/{version}/infer"]["post"]
-        assert [each["name"] for each in infer["parameters"]] == ["name", "version"]
+        names = [each["name"] for each in infer["parameters"]]
+        assert names == ["name", "version", "Idempotency-Key"]
         body = infer["requestBody"]["content"]["application/json"]["schema"]
         assert set(body["properties"]) == {"id", "parameters", "inputs", "outputs"}
         assert "$ref" not in str(body)

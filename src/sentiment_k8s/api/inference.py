@@ -19,7 +19,7 @@ from ..model import ProblemType, sigmoid, softmax
 from ..schemas import LabelScore, Subject, Texts, parse_json
 from ..service import Service
 from ..threads import usable_threads
-from .classifier import Classifier
+from .classifier import Classifier, with_key
 from .http import LeanRoute, documented_body, documented_errors, json_response
 
 Function = Literal["softmax", "sigmoid", "none"]
@@ -106,7 +106,7 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
         summary="Classify as Hugging Face's InferenceClient asks",
         response_model=list[list[LabelScore]],
         responses=documented_errors(400, 408, 413, 422, 429, 500, 503, 504),
-        openapi_extra=documented_body(InferenceRequest),
+        openapi_extra=with_key(documented_body(InferenceRequest)),
     )
     async def hugging_face(request: Request) -> Response:
         async with classifier.bodies.reading(request) as content:
@@ -142,7 +142,7 @@ async def answer(
     function = asked.function(usual)
     logits: list[list[float]] | None = None
     if function != usual:
-        if "idempotency-key" in request.headers:
+        if classifier.recorded and "idempotency-key" in request.headers:
             raise RequestError(
                 "The log keeps the model's own scores, so an answer with others cannot be given "
                 "again: leave out the Idempotency-Key, or raw_scores and function_to_apply."

@@ -16,7 +16,7 @@ from ..errors import NotFound, NotReady
 from ..model import ModelInfo
 from ..schemas import parse_json
 from ..service import Service
-from .classifier import Classifier
+from .classifier import Classifier, with_key
 from .http import LeanRoute, documented_body, documented_errors, documented_path, json_response
 from .tensors import split
 from .v2_infer import HEADER_LENGTH, OUTPUTS, infer_response, outputs_of, texts_of, wanted_of
@@ -95,7 +95,7 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
             summary="Classify a tensor of texts",
             response_model=InferAnswer,
             responses=BYTES_TOO | documented_errors(400, 404, 408, 413, 422, 429, 500, 503, 504),
-            openapi_extra=parameters | body,
+            openapi_extra=with_key(parameters | body),
         )(infer)
         routes.get(
             path,
