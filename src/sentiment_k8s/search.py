@@ -1,11 +1,12 @@
 """Finding the newest rows that pass some filters, however many there are and however few pass.
 
-Times, cursors and labels are found by index. The rest is looked at row by row, from the newest on,
-but never at more than `ROWS_A_LOOK` rows for a page: it ends early then, and the next one goes on.
-Words are found either way. Common ones are among the newest rows. Rare ones are found by the full
-text index, which does not know the time, in windows of time that grow by fours: so what is fetched
-is at most about four times what is needed. PostgreSQL's planner, asked for the newest rows with a
-word at once, goes wrong for words between the two: it takes computing a row's words for cheap.
+Times, cursors, labels and models are found by index. Words and scores are found either way. Common
+ones are among the newest rows, which are looked at one by one, but never more than `ROWS_A_LOOK`
+for a page. Rare ones are found by their own indexes, which do not know the time, in windows of time
+that grow by fours: so what is fetched is at most about four times what is needed. PostgreSQL's
+planner, asked for the newest rows with a word at once, goes wrong for words between the two: it
+takes computing a row's words for cheap. Where both fail a page ends early, and the next one goes
+on: words that are common beside a score that is.
 """
 
 import re
@@ -23,7 +24,7 @@ PAGE_BYTES = 4 * 1024 * 1024  # of text, after which a page ends
 ROWS_A_LOOK = 10_000
 ROWS_A_LOOK_FOR_WORDS = 4_000
 ROWS_A_LOOK_FOR_ALTERNATIVES = 500
-ROWS_WITH_WORDS = 2_000
+ROWS_IN_A_WINDOW = 2_000
 GROWTH = 4
 SHORTEST = timedelta(seconds=1)
 FIRST_ID = UUID(int=0)
@@ -43,7 +44,7 @@ FROM (
     WINDOW newest AS (ORDER BY created_at DESC, id DESC ROWS UNBOUNDED PRECEDING)
 ) AS counted
 LEFT JOIN feedback ON predicted_at = created_at AND prediction_id = id
-WHERE bytes_before < {PAGE_BYTES}
+WHERE bytes_before < {{page_bytes}}
 ORDER BY created_at DESC, id DESC
 LIMIT {{limit}}
 """  # noqa: S608  # only names and numbers of ours
@@ -59,14 +60,15 @@ FROM (
 WHERE matches OR looked_at = {{most}}
 LIMIT {{limit}} + 1
 """  # noqa: S608
-# MATERIALIZED: planned for all its rows, not for the newest few, so that it is found by words.
+# MATERIALIZED: planned for all its rows, not for the newest few, so that they are found by the
+# index of words or of scores.
 OF_A_WINDOW = f"""
 WITH found AS MATERIALIZED (
-    SELECT {COLUMNS} FROM predictions WHERE {{indexed}} AND {{words}} LIMIT {ROWS_WITH_WORDS}
+    SELECT {COLUMNS} FROM predictions WHERE {{indexed}} AND {{sparse}} LIMIT {ROWS_IN_A_WINDOW}
 )
 SELECT {COLUMNS}, matches, looked_at
 FROM (SELECT *, {{filters}} AS matches, count(*) OVER () AS looked_at FROM found) AS looked_at
-WHERE matches OR looked_at = {ROWS_WITH_WORDS}
+WHERE matches OR looked_at = {ROWS_IN_A_WINDOW}
 ORDER BY created_at DESC, id DESC LIMIT {{limit}} + 1
 """  # noqa: S608
 
@@ -110,6 +112,11 @@ class Filters:
     def words(self) -> str | None:
         return self.text if self.kept is None else self.kept
 
+    @property
+    def may_be_sparse(self) -> bool:
+        """Whether rows are asked for that may lie far apart, and that an index knows."""
+        return (self.words, self.min_score, self.max_score) != (None, None, None)
+
 
 class Conditions:
     """Parts of a query, with the values in them as numbered arguments."""
@@ -136,18 +143,17 @@ class Conditions:
     def indexed(self, filters: Filters, since: datetime | None, position: Position | None) -> str:
         where = self.where(
             ("prediction = {}", filters.label),
+            ("model = {}", filters.model),
             ("created_at >= {}", since),
             ("created_at < {}", filters.until),
         )
         return f"{where} AND {self.before(position)}"
 
-    def others(self, filters: Filters) -> str:
-        return self.where(
-            ("model = {}", filters.model),
-            ("score >= {}", filters.min_score),
-            ("score <= {}", filters.max_score),
-            ("text = {}", filters.kept),
-        )
+    def scores(self, filters: Filters) -> str:
+        return self.where(("score >= {}", filters.min_score), ("score <= {}", filters.max_score))
+
+    def kept(self, filters: Filters) -> str:
+        return self.where(("text = {}", filters.kept))
 
 
 @dataclass(slots=True)
@@ -159,43 +165,55 @@ class Found:
 
 
 async def find(
-    connection: Connection, filters: Filters, limit: int, position: Position | None
+    connection: Connection,
+    filters: Filters,
+    limit: int,
+    position: Position | None,
+    page_bytes: int = PAGE_BYTES,
 ) -> Found:
     """The newest rows before a position that pass the filters.
 
     Args:
         connection: to the log.
         filters: which rows.
-        limit: how many, at most; fewer when their texts reach `PAGE_BYTES`, or when many rows had
+        limit: how many, at most; fewer when their texts reach `page_bytes`, or when many rows had
             to be looked at, perhaps none.
         position: where the rows before ended; None for the newest.
+        page_bytes: see `limit`; one row there is, however long.
     """
-    query, arguments, most = newest_query(filters, limit, position)
+    query, arguments, most = newest_query(filters, limit, position, page_bytes)
     rows = await connection.fetch(query, *arguments)
     if not rows or not (rows[-1]["more"] or rows[-1]["looked_at"] == most):
         return Found(rows, None)
     found = Found([row for row in rows if row["matches"]], position_of(rows[-1]))
-    if filters.words is not None and rows[-1]["looked_at"] == most and len(found.rows) < limit:
+    if filters.may_be_sparse and rows[-1]["looked_at"] == most and len(found.rows) < limit:
         started = datetime.now(UTC) if position is None else position[0]
-        await _look_back(connection, filters, limit, found, started)
+        await _look_back(connection, filters, limit, found, started, page_bytes)
     return found
 
 
 async def _look_back(
-    connection: Connection, filters: Filters, limit: int, found: Found, started: datetime
+    connection: Connection,
+    filters: Filters,
+    limit: int,
+    found: Found,
+    started: datetime,
+    page_bytes: int,
 ) -> None:
-    """Add what the full text index finds further back."""
+    """Add what the indexes of words and scores find further back."""
     assert found.position is not None  # noqa: S101  # as `find` calls it
     oldest = await connection.fetchval("SELECT min(created_at) FROM predictions") or started
     oldest = max(oldest, filters.since or oldest)
     span = max(started - found.position[0], SHORTEST)
     size = 0
-    while len(found.rows) < limit and size < PAGE_BYTES:
+    while len(found.rows) < limit and size < page_bytes:
         span *= GROWTH
         lower = found.position[0] - min(span, found.position[0] - BEGINNING)
-        query, arguments = window_query(filters, limit - len(found.rows), lower, found.position)
+        query, arguments = window_query(
+            filters, limit - len(found.rows), lower, found.position, page_bytes
+        )
         rows = await connection.fetch(query, *arguments)
-        if rows and rows[0]["looked_at"] == ROWS_WITH_WORDS:
+        if rows and rows[0]["looked_at"] == ROWS_IN_A_WINDOW:
             return  # perhaps not the newest of them; the next page goes through them one by one
         found.rows += rows
         if rows and rows[-1]["more"]:
@@ -209,12 +227,12 @@ async def _look_back(
 
 
 def newest_query(
-    filters: Filters, limit: int, position: Position | None
+    filters: Filters, limit: int, position: Position | None, page_bytes: int = PAGE_BYTES
 ) -> tuple[str, list[Any], int]:
     """What goes through the rows from the newest on, and at how many it looks at most."""
     conditions = Conditions()
     indexed = conditions.indexed(filters, filters.since, position)
-    others = conditions.others(filters)
+    others = f"{conditions.scores(filters)} AND {conditions.kept(filters)}"
     most = ROWS_A_LOOK
     if filters.kept is None and filters.text is not None:
         most = (
@@ -224,25 +242,31 @@ def newest_query(
         )
         words = conditions.value(filters.text)
         others += f" AND {HAS_PARTS.format(words)} AND {WORDS.format(words)}"
-    limited = conditions.value(limit)
+    limited, sized = conditions.value(limit), conditions.value(page_bytes)
     rows = NEWEST.format(filters=others, indexed=indexed, most=most, limit=f"{limited}::int")
-    return PAGE.format(rows=rows, limit=limited), conditions.arguments, most
+    page = PAGE.format(rows=rows, limit=limited, page_bytes=sized)
+    return page, conditions.arguments, most
 
 
 def window_query(
-    filters: Filters, limit: int, lower: datetime, position: Position
+    filters: Filters,
+    limit: int,
+    lower: datetime,
+    position: Position,
+    page_bytes: int = PAGE_BYTES,
 ) -> tuple[str, list[Any]]:
-    """What finds words in a window of time."""
+    """What finds words and scores in a window of time."""
     conditions = Conditions()
     if filters.since is not None:
         lower = max(lower, filters.since)
     rows = OF_A_WINDOW.format(
         indexed=conditions.indexed(filters, lower, position),
-        words=conditions.where((WORDS, filters.words)),
-        filters=conditions.others(filters),
+        sparse=f"{conditions.where((WORDS, filters.words))} AND {conditions.scores(filters)}",
+        filters=conditions.kept(filters),
         limit=f"{(limited := conditions.value(limit))}::int",
     )
-    return PAGE.format(rows=rows, limit=limited), conditions.arguments
+    page = PAGE.format(rows=rows, limit=limited, page_bytes=conditions.value(page_bytes))
+    return page, conditions.arguments
 
 
 def position_of(row: asyncpg.Record) -> Position:
