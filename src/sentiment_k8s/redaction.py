@@ -69,6 +69,9 @@ NUMBERS = [
     )
 ]
 
+# All that numbers are written with; whatever is shorter holds none that is looked for.
+NUMBER_RUN = re.compile(r"[\dXx+ \xa0./()\-\u2010-\u2015]{7,}+")
+
 COLON_RUN = re.compile(r"[\w:.]++")
 MOST_IN_AN_IPV6_ADDRESS = 45
 
@@ -84,7 +87,8 @@ def redact(text: str) -> str:
         text = EMAIL.sub(lambda run: "[email]" if run[1] else run[0], text)
     if GROUP.search(text):
         text = _replaced(text, _ibans(text))
-        text = _replaced(text, chain(_cards(text), _numbers(text)))
+        runs = NUMBER_RUN.finditer(text)
+        text = _replaced(text, chain.from_iterable(_numbers(text, *run.span()) for run in runs))
         if text.count(":") > 1:
             text = COLON_RUN.sub(_ipv6, text)
     return text
@@ -110,26 +114,26 @@ def _ibans(text: str) -> Iterator[Span]:
             yield start.start(), body.end(), "iban"
 
 
-def _cards(text: str) -> Iterator[Span]:
-    for found in CARD_GROUPS.finditer(text):
-        if len(found[1]) < CARD_DIGITS[0]:
-            continue
-        digits = ""
-        end = None
-        for group in GROUP.finditer(found[1]):
-            if len(digits) + group.end() - group.start() > CARD_DIGITS[-1]:
-                break
-            digits += group[0]
-            if len(digits) in CARD_DIGITS and passes_luhn(digits):
-                end = group.end()
-        if end is not None:
-            yield found.start(), found.start() + end, "card"
-
-
-def _numbers(text: str) -> Iterator[Span]:
+def _numbers(text: str, start: int, end: int) -> Iterator[Span]:
     for kind, pattern in NUMBERS:
-        for found in pattern.finditer(text):
+        for found in pattern.finditer(text, start, end):
             yield *found.span(1), kind
+    for found in CARD_GROUPS.finditer(text, start, end):
+        if card := _card(found[1]):
+            yield found.start(), found.start() + card, "card"
+
+
+def _card(groups: str) -> int | None:
+    """Where the longest card number ends that groups of digits begin with."""
+    digits = ""
+    end = None
+    for group in GROUP.finditer(groups):
+        if len(digits) + group.end() - group.start() > CARD_DIGITS[-1]:
+            break
+        digits += group[0]
+        if len(digits) in CARD_DIGITS and passes_luhn(digits):
+            end = group.end()
+    return end
 
 
 def _ipv6(run: re.Match[str]) -> str:
