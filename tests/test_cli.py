@@ -46,6 +46,9 @@ def sentence_of(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         "model export",
         "db",
         "db upgrade",
+        "spool",
+        "spool show",
+        "spool drain",
         "settings",
     ],
 )
@@ -164,3 +167,24 @@ def texts_in(dsn: str) -> list[str]:
             await connection.close()
 
     return asyncio.run(fetch())
+
+
+def test_a_spool_is_shown_in_four_lines(tmp_path: Path) -> None:
+    shown = sentiment("spool", "show", str(tmp_path)).stdout.splitlines()
+    assert [line.split() for line in shown] == [
+        ["rows", "0"],
+        ["bytes", "0"],
+        ["oldest", "-"],
+        ["damaged", "0"],
+    ]
+
+
+def test_a_spool_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    assert nowhere in sentence_of(sentiment("spool", "show", nowhere), 1)
+    drained = sentiment("spool", "drain", nowhere, DATABASE_URL="postgresql://127.0.0.1:1/ai_db")
+    assert nowhere in sentence_of(drained, 1)
+
+
+def test_a_spool_is_drained_into_a_database_that_is_named(tmp_path: Path) -> None:
+    assert "DATABASE_URL" in sentence_of(sentiment("spool", "drain", str(tmp_path)), 1)
