@@ -5,10 +5,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from math import inf
 from pathlib import Path
+from uuid import UUID
 
 import click
+
+from sentiment_k8s.records import EPOCH, time_in
 
 from ..e2e.harness.waiting import wait_until
 from ..postgres_fixtures import fetch
@@ -25,7 +29,7 @@ MOST_MEBIBYTES = 512  # of the server's memory: the limit in the book
 PAIRS = 1 / 3  # so many faults come with a second one
 ANSWERS_BETWEEN = 50
 REPLAYS = 5  # answers that are asked for once more after each round
-ROWS = "SELECT id, text, prediction FROM predictions WHERE created_at >= to_timestamp($1)"
+ROWS = "SELECT id, text, prediction FROM predictions WHERE created_at >= $1"
 
 
 def campaign(rounds: int, seed: int, *, most_seconds: float = 5.0, spool: str = "on") -> Report:
@@ -97,7 +101,7 @@ class Campaign:
         self._note_figures(rounds, time.monotonic() - began)
 
     def _round(self, name: str, faults: list[Fault]) -> None:
-        since, now = time.monotonic(), time.time()
+        since = time.monotonic()
         self._do(faults)
         self._report.faults.update(fault.name for fault in faults)
         healed = time.monotonic()
@@ -106,7 +110,7 @@ class Campaign:
             self._report.recovery_seconds.append(time.monotonic() - healed)
             if any(fault.refuses for fault in faults):
                 self._refusing.append((since, time.monotonic()))
-            self._judge(given, now - WAIT_SECONDS)
+            self._judge(given)
             self._scene.background.run(self._load.ask_again(self._some_keyed()))
             self._scene.server.look()
             enough = len(self._load.given) + ANSWERS_BETWEEN
@@ -136,11 +140,11 @@ class Campaign:
         wait_until("an empty spool", lambda: self._scene.at_rest, seconds=RECOVERY_SECONDS)
         return given
 
-    def _judge(self, given: list[Given], since: float) -> None:
-        """Compare answers with the rows of a time, in seconds since 1970, and later."""
+    def _judge(self, given: list[Given]) -> None:
         ledger = self._ledger
         before = len(ledger.lost), len(ledger.twice), len(ledger.unlike)
-        ledger.compare(ledger.take(given), self._rows(since))
+        firsts = ledger.take(given)
+        ledger.compare(firsts, self._rows(oldest(firsts)))
         failed = self._load.failed[self._failures_judged :]
         self._failures_judged += len(failed)
         for failure in failed:
@@ -156,7 +160,7 @@ class Campaign:
         }
         assert not any(wrong.values()), {what: found for what, found in wrong.items() if found}
 
-    def _rows(self, since: float) -> list[Row]:
+    def _rows(self, since: datetime) -> list[Row]:
         found = self._scene.background.run(fetch(self._scene.postgres.address, ROWS, since))
         return [(str(row["id"]), row["text"], row["prediction"]) for row in found]
 
@@ -165,7 +169,7 @@ class Campaign:
         with self._report.expecting("the end"):
             assert not self._scene.segments, f"left in the spool: {self._scene.segments}"
             self._ledger = Ledger()  # everything once more: what was there must still be
-            self._judge(self._load.given, 0)
+            self._judge(self._load.given)
             peak = self._scene.server.peak_bytes / MIB
             assert peak <= MOST_MEBIBYTES, f"the server took {peak:.0f} MiB of memory"
 
@@ -176,7 +180,7 @@ class Campaign:
             "faults": self._report.faults.total(),
             "requests answered": len(given),
             "texts answered": sum(len(one.ids) for one in given),
-            "rows": len(self._rows(0)),
+            "rows": len(self._rows(EPOCH)),
             "rows through the spool": self._scene.server.spooled,
             "requests failed": len(failed),
             "retries with a key": self._load.retries,
@@ -189,6 +193,12 @@ class Campaign:
             "memory peak, MiB": round(self._scene.server.peak_bytes / MIB),
             "seconds": round(seconds),
         }
+
+
+def oldest(given: list[Given]) -> datetime:
+    """The time of the oldest row that was answered: older than the answer where a key was sent
+    again and again."""
+    return min(time_in(UUID(row_id)) for one in given for row_id in one.ids)
 
 
 def _waits(given: list[Given], failed: list[Failed]) -> list[float]:
