@@ -26,6 +26,8 @@ def test_a_killed_server_finds_its_rows_again(
             wait_until_rows_wait(victim)
             load.more(200)
             waited = spool_of(victim)["rows"]
+            shown = namespace.kubectl("exec", name_of(victim), "--", "sentiment", "spool", "show")
+            assert int(shown.split()[1]) >= waited, shown
             sigkill(victim)
             wait_until(
                 "a restart",

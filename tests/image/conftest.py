@@ -3,6 +3,7 @@
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import pytest
@@ -33,6 +34,13 @@ def base_files() -> Files:
 
 @pytest.fixture
 def volume() -> Iterator[str]:
+    with new_volume() as name:
+        yield name
+
+
+@contextmanager
+def new_volume() -> Iterator[str]:
+    """A volume that is gone afterwards; its name."""
     name = docker("volume", "create").strip()
     yield name
     docker("volume", "rm", name)

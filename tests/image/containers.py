@@ -29,9 +29,11 @@ def inspect(image: str) -> dict[str, Any]:
     return dict(facts)
 
 
-def run_once(*command: str, image: str = IMAGE, options: tuple[str, ...] = ()) -> tuple[int, str]:
+def run_once(
+    *command: str, image: str = IMAGE, network: str = "none", options: tuple[str, ...] = ()
+) -> tuple[int, str]:
     """The exit status and the standard error of a container that ends by itself."""
-    call = ["docker", "run", "--rm", "--network", "none", *RESTRICTED, *options, image, *command]
+    call = ["docker", "run", "--rm", "--network", network, *RESTRICTED, *options, image, *command]
     done = subprocess.run(call, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stderr
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from ..postgres_fixtures import fetch
+from .conftest import new_volume
 from .containers import POSTGRES, SPOOL, Container, docker, run_once, running, running_server
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,24 @@ def test_the_first_start_makes_the_database_and_a_second_one_keeps_it(volume: st
     with running_postgres(volume) as (postgres, dsn):
         postgres.line_with(READY)
         assert MADE not in postgres.said
+        assert rows(dsn) == ["I love AI!"]
+
+
+def test_what_a_killed_container_left_in_its_volume_is_drained_from_there(volume: str) -> None:
+    secret = ("--env", "POSTGRES_PASSWORD=secret")
+    mounted = ("--volume", f"{volume}:{SPOOL}")
+    with new_volume() as data, running_postgres(data, *secret) as (postgres, dsn):
+        address = ("--env", f"DATABASE_URL={dsn}")
+        postgres.line_with(MADE)
+        postgres.line_with(READY)
+        with running_server(*address, *mounted) as (server, url):
+            docker("pause", postgres.name)
+            httpx.get(f"{url}/predict", params={"text": "I love AI!"}).raise_for_status()
+            server.stop("KILL")
+        docker("unpause", postgres.name)
+        drain = ("spool", "drain")
+        status, said = run_once(*drain, network="host", options=(*address, *mounted))
+        assert status == 0, said
         assert rows(dsn) == ["I love AI!"]
 
 
