@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as RustTokenizer
 
 from sentiment_k8s.errors import ModelError
-from sentiment_k8s.tokenizer import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, Tokenizer
+from sentiment_k8s.tokenizer import CHARACTERS_A_TOKEN, MOST_CHARACTERS_A_TOKEN, Pair, Tokenizer
 
 MAX_TOKENS = 32
 WINDOW = MAX_TOKENS * CHARACTERS_A_TOKEN
@@ -141,6 +142,39 @@ def test_a_megabyte_of_what_gives_few_tokens_is_cut_and_says_so(
     [tokens] = tokenizer.encode([filler * 1_000_000 + " good"])
     assert tokens.truncated
     assert tokenizer.characters <= 512 * (CHARACTERS_A_TOKEN + MOST_CHARACTERS_A_TOKEN)
+
+
+def test_a_pair_is_read_as_two_texts_and_is_one_json_list_to_all_else(
+    tokenizer: Tokenizer,
+) -> None:
+    pair = Pair('a "good" film', "bad")
+    assert json.loads(pair) == ['a "good" film', "bad"]
+    [tokens, first, second] = tokenizer.encode([pair, pair.first, pair.second])
+    assert tokens.ids == first.ids + second.ids[1:]  # without the second [CLS]
+    assert tokens.type_ids == [0] * len(first) + [1] * (len(second) - 1)
+    assert not tokens.truncated
+
+
+@given(st.text("ab \u2764", max_size=WINDOW), st.text("ab \u2764", max_size=WINDOW))
+def test_a_pair_in_the_window_is_truncated_as_the_library_does(
+    tokenizer: Tokenizer, whole: RustTokenizer, first: str, second: str
+) -> None:
+    [tokens] = tokenizer.encode([Pair(first, second)])
+    assert len(tokens) <= MAX_TOKENS
+    if len(first) + len(second) <= WINDOW:
+        plain = whole.encode(first, second)
+        assert tokens.ids == plain.ids
+        assert tokens.truncated == bool(plain.overflowing)
+
+
+@pytest.mark.parametrize("text", ["good ", "a" * 99 + " ", " " * 1000 + "a"])
+def test_a_pair_of_megabytes_is_cut_and_says_so(tokenizer: Tokenizer, text: str) -> None:
+    long = text * (1_000_000 // len(text))
+    for pair in (Pair(long, long), Pair("good", long), Pair(long, "good")):
+        [tokens] = tokenizer.encode([pair])
+        assert tokens.truncated
+        assert sum(map(len, pair.cut(WINDOW))) <= WINDOW
+    assert "good" in Pair("good", long).cut(WINDOW)
 
 
 def test_a_missing_file_is_an_error_with_its_name(tmp_path: Path) -> None:

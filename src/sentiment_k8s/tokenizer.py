@@ -1,8 +1,10 @@
 """Text to token ids, in Rust (the `tokenizers` library), truncated to what the model takes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as RustTokenizer
@@ -30,6 +32,29 @@ class Tokens:
         return len(self.ids)
 
 
+class Pair(str):
+    """Two texts that a model reads together, such as a premise and a hypothesis.
+
+    To all but the tokenizer it is one text: the JSON list of both, which the log keeps.
+    """
+
+    first: str
+    second: str
+
+    def __new__(cls, first: str, second: str) -> Self:
+        pair = super().__new__(cls, json.dumps([first, second], ensure_ascii=False))
+        pair.first, pair.second = first, second
+        return pair
+
+    def cut(self, characters: int) -> tuple[str, str]:
+        """Both, of which no more than so many characters together; a short one is kept whole."""
+        half = characters // 2
+        return (
+            self.first[: max(half, characters - len(self.second))],
+            self.second[: max(half, characters - len(self.first))],
+        )
+
+
 class Tokenizer:
     """A Hugging Face fast tokenizer.
 
@@ -53,7 +78,7 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise, in as many threads as `RAYON_NUM_THREADS` says and without the GIL."""
         window = self.max_tokens * CHARACTERS_A_TOKEN
-        encodings = self._tokenizer.encode_batch_fast([text[:window] for text in texts])
+        encodings = self._tokenizer.encode_batch_fast([_cut(text, window) for text in texts])
         return [
             self._tokens(encoding)
             if len(text) <= window or self._settled(encoding)
@@ -63,9 +88,11 @@ class Tokenizer:
 
     def _encode_thin(self, text: str) -> Tokens:
         """A long text with few tokens in its first characters."""
-        most = self.max_tokens * MOST_CHARACTERS_A_TOKEN
-        [encoding] = self._tokenizer.encode_batch_fast([text[:most]])
-        return self._tokens(encoding, cut=len(text) > most)
+        # Of a pair the library makes every piece of one text with every piece of the other.
+        a_token = CHARACTERS_A_TOKEN if isinstance(text, Pair) else MOST_CHARACTERS_A_TOKEN
+        kept = _cut(text, self.max_tokens * a_token)
+        [encoding] = self._tokenizer.encode_batch_fast([kept])
+        return self._tokens(encoding, cut=kept != _cut(text, len(text)))
 
     def _settled(self, encoding: Encoding) -> bool:
         """Whether a cut of the text cannot have changed the tokens kept: at least as many again,
@@ -77,3 +104,8 @@ class Tokenizer:
     @staticmethod
     def _tokens(encoding: Encoding, *, cut: bool = False) -> Tokens:
         return Tokens(encoding.ids, encoding.type_ids, cut or bool(encoding.overflowing))
+
+
+def _cut(text: str, characters: int) -> str | tuple[str, str]:
+    """What the library is given of a text or a pair."""
+    return text.cut(characters) if isinstance(text, Pair) else text[:characters]

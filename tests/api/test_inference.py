@@ -1,5 +1,6 @@
 """text-embeddings-inference's form and Hugging Face's, by its own client."""
 
+import json
 import math
 from typing import Any
 
@@ -9,8 +10,9 @@ from huggingface_hub import AsyncInferenceClient, InferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 
 from sentiment_k8s.api.inference import InferenceRequest, applied, ranked, texts_of
-from sentiment_k8s.errors import InputError, RequestError
+from sentiment_k8s.errors import RequestError
 from sentiment_k8s.schemas import Answer, parse_json
+from sentiment_k8s.tokenizer import Pair
 
 from ..serving import RunningServer
 from .test_predict import refused
@@ -112,9 +114,21 @@ class TestTextEmbeddingsInference:
         assert [best["label"] for best, _ in answer] == ["POSITIVE", "NEGATIVE"]
         assert len(predict(client, {"inputs": [[TEXT]]})) == 1
 
-    @pytest.mark.parametrize("inputs", [["a", "b"], [["a", "b"]], [["a"], ["b", "c"]]])
-    def test_a_sentence_pair_is_refused(self, client: httpx.Client, inputs: object) -> None:
-        assert "pair" in refused(client.post("/predict", json={"inputs": inputs}), 400)
+    def test_two_strings_are_one_pair(self, client: httpx.Client) -> None:
+        best, _ = predict(client, {"inputs": [TEXT, "A waste of time."]})
+        assert set(best) == {"label", "score"}
+        [row] = client.get("/predictions", params={"limit": 1}).json()["predictions"]
+        assert json.loads(row["text"]) == [TEXT, "A waste of time."]
+        [alone] = predict(client, {"inputs": [[row["text"]]]})
+        assert best != alone[0]
+
+    def test_a_batch_may_have_pairs(self, client: httpx.Client) -> None:
+        pair, alone = predict(client, {"inputs": [[TEXT, "Very dull."], [TEXT]]})
+        assert (pair[0]["label"], alone[0]["label"]) == ("NEGATIVE", "POSITIVE")
+
+    def test_half_a_pair_may_not_be_blank(self, client: httpx.Client) -> None:
+        body = {"inputs": [TEXT, " "]}
+        assert "Text 2 is blank" in refused(client.post("/predict", json=body), 400)
 
     @pytest.mark.parametrize(
         "inputs", [["a", "b", "c"], [[]], [["a", "b", "c"]], ["a", ["b"]], [["a"], "b"]]
@@ -158,7 +172,7 @@ class TestTextEmbeddingsInference:
         assert "shorten it" in refused(client.post("/predict", json=body), 413)
 
     def test_too_many_texts_are_refused(self, client: httpx.Client) -> None:
-        body = {"inputs": [["a"]] * 257}
+        body = {"inputs": [["a", "b"]] * 100_000}
         assert "256 are allowed" in refused(client.post("/predict", json=body), 413)
 
     def test_its_answers_are_rows_of_the_log(self, client: httpx.Client) -> None:
@@ -212,8 +226,9 @@ def test_a_million_wrong_inputs_are_described_once() -> None:
 
 def test_two_strings_are_two_texts_or_one_pair() -> None:
     assert texts_of(["a", "b"], pairs=False) == (["a", "b"], True)
-    with pytest.raises(InputError, match="pair"):
-        texts_of(["a", "b"], pairs=True)
+    [pair], batch = texts_of(["a", "b"], pairs=True)
+    assert isinstance(pair, Pair)
+    assert (pair.first, pair.second, batch) == ("a", "b", False)
 
 
 def test_equal_scores_keep_the_order_of_the_labels() -> None:

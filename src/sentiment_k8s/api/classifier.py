@@ -43,6 +43,17 @@ class Classifier:
         text_key = settings.text_key
         self._secret = text_key.get_secret_value().encode() if text_key else None
 
+    def check_number(self, texts: Sequence[object]) -> None:
+        """Refuse more texts than a request may have, before anything is done with them.
+
+        Raises:
+            TooLarge: there are more.
+        """
+        if len(texts) > self._max_texts:
+            raise TooLarge(
+                f"{len(texts)} texts in one request; {self._max_texts} are allowed: send parts."
+            )
+
     async def classify(
         self,
         request: Request,
@@ -70,10 +81,7 @@ class Classifier:
             ClientDisconnect: nobody waits for the answer any more.
             SentimentError: as `Pipeline.classify` says.
         """
-        if len(texts) > self._max_texts:
-            raise TooLarge(
-                f"{len(texts)} texts in one request; {self._max_texts} are allowed: send parts."
-            )
+        self.check_number(texts)
         compute = partial(
             self._service.pipeline.classify,
             texts,

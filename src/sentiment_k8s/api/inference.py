@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from .. import __version__
-from ..errors import InputError, RequestError
+from ..errors import RequestError
 from ..model import ProblemType, sigmoid, softmax
+from ..pipeline import check_texts
 from ..schemas import LabelScore, Subject, Texts, parse_json
 from ..service import Service
 from ..threads import usable_threads
+from ..tokenizer import Pair
 from .classifier import Classifier, with_key
 from .http import LeanRoute, documented_body, documented_errors, json_response
 
@@ -55,8 +57,8 @@ class InferenceRequest(BaseModel):
     inputs: Annotated[
         Inputs,
         Field(
-            description='A text; or a batch, `[["a"], ["b"]]`, in the Hugging Face form also '
-            '`["a", "b"]`. Sentence pairs are refused.',
+            description='A text; a pair of texts, `["a", "b"]`; or a batch of both, '
+            '`[["a"], ["b", "c"]]`. In the Hugging Face form `["a", "b"]` is a batch too.',
             examples=["I love AI!"],
         ),
     ]
@@ -137,6 +139,8 @@ async def answer(
         SentimentError: as `Classifier.classify` says.
     """
     nested = asked.parameters is not None or request.scope["path"] == "/"
+    if isinstance(asked.inputs, list):
+        classifier.check_number(asked.inputs)
     texts, batch = texts_of(asked.inputs, pairs=not nested)
     usual = USUAL[service.pipeline.model.info.problem_type]
     function = asked.function(usual)
@@ -169,24 +173,27 @@ def texts_of(inputs: str | list[str | list[str]], *, pairs: bool) -> tuple[list[
         pairs: two strings are one sentence pair, not two texts.
 
     Raises:
-        InputError: a sentence pair.
+        InputError: half a pair is blank, or cannot be kept.
         RequestError: none of the shapes that there are.
     """
     if isinstance(inputs, str):
         return [inputs], False
     strings = [item for item in inputs if isinstance(item, str)]
-    if len(strings) == len(inputs) and (len(inputs) == 1 or not pairs):
-        return strings, not pairs
-    alone = [item[0] for item in inputs if isinstance(item, list) and len(item) == 1]
-    if len(alone) == len(inputs):
-        return alone, True
-    if len(strings) == len(inputs) == 2 or any(
-        isinstance(item, list) and len(item) == 2 for item in inputs
-    ):
-        raise InputError(
-            "A sentence pair cannot be classified, since the log keeps one text a row: for two "
-            'texts send [["a"], ["b"]].'
-        )
+    if len(strings) != len(inputs):
+        return [_text(item) for item in inputs], True
+    if pairs and strings:
+        return [_text(strings)], False
+    return strings, True
+
+
+def _text(parts: str | list[str]) -> str:
+    """One text, or two as a pair."""
+    match parts:
+        case [str(text)]:
+            return text
+        case [str(first), str(second)]:
+            check_texts([first, second])
+            return Pair(first, second)
     raise RequestError('inputs: send a text, or a batch as [["a"], ["b"]].')
 
 
