@@ -1,6 +1,6 @@
 # Two commands matter: `make run` serves, `make test` tests. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format generate manifests lock model bench cluster cluster-test e2e image test-image sbom audit clean
+.PHONY: help run test lint types format generate manifests lock model bench cluster cluster-test e2e faults image test-image sbom audit clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -55,6 +55,9 @@ cluster-test: $(VENV)/dev ## Test our own cluster (as root; it starts and stops 
 
 e2e: $(VENV)/dev ## Run the scenarios on a real cluster, as root (E2E=short: the ones of CI; E2E=FILE)
 	@BIN=$(BIN) tests/e2e/run $(if $(filter short,$(E2E)),-m short,$(E2E))
+
+faults: $(VENV)/dev ## Kill, cut off and starve the parts at random under load (FAULTS='--rounds 20')
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 image: ## Build sentiment-app:latest (as root where no Docker engine runs)
 	@tools/image/base
