@@ -2,24 +2,25 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Entry = TypeVar("Entry")
+Result = TypeVar("Result")
 
 MOST_ROWS_IN_A_COMMIT = 1024
 MOST_CHARACTERS_IN_A_COMMIT = 4 * 1024 * 1024  # of text: huge rows must not delay each other
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiter(Generic[Entry]):
+class _Waiter(Generic[Entry, Result]):
     entry: Entry
-    done: asyncio.Future[None]
+    done: asyncio.Future[Result]
 
 
-class GroupCommit(ABC, Generic[Entry]):
-    """Makes entries durable together, and lets each waiter go on when its own is.
+class GroupCommit(ABC, Generic[Entry, Result]):
+    """Brings entries to the database together, and lets each waiter go on with its own outcome.
 
     Args:
         name: of the task, for debuggers.
@@ -27,38 +28,38 @@ class GroupCommit(ABC, Generic[Entry]):
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._waiting: list[_Waiter[Entry]] = []
+        self._waiting: list[_Waiter[Entry, Result]] = []
         self._writer: asyncio.Task[None] | None = None
 
     @abstractmethod
-    async def commit(self, group: Sequence[Entry]) -> Mapping[int, Exception]:
-        """Make a group durable in one transaction.
+    async def commit(self, group: Sequence[Entry]) -> Sequence[Result | Exception]:
+        """Do all of a group in one transaction.
 
         Returns:
-            By its place in the group, what hinders an entry; the others are durable.
+            What came of each entry.
 
         Raises:
-            Exception: none is known to be durable.
+            Exception: nothing is known to be done.
         """
 
     @abstractmethod
     def size(self, entry: Entry) -> tuple[int, int]:
-        """Rows and characters of text in an entry."""
+        """Rows and characters of text that an entry stands for."""
 
-    async def submit(self, entry: Entry) -> None:
-        """Return once an entry is durable.
+    async def submit(self, entry: Entry) -> Result:
+        """What came of an entry.
 
         Raises:
             Exception: as `commit` answered or raised for it.
         """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiter(entry, done))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name=self._name)
-        await done
+        return await done
 
     async def close(self) -> None:
-        """Wait until everything that was handed in is durable or refused."""
+        """Wait until everything that was handed in has its outcome."""
         while self._writer is not None:
             await asyncio.shield(self._writer)
 
@@ -69,7 +70,7 @@ class GroupCommit(ABC, Generic[Entry]):
         finally:
             self._writer = None
 
-    def _take(self) -> list[_Waiter[Entry]]:
+    def _take(self) -> list[_Waiter[Entry, Result]]:
         # Whoever has gone (deadline, hung-up client) was given no answer, so needs no row.
         self._waiting = [waiter for waiter in self._waiting if not waiter.done.done()]
         rows = characters = taken = 0
@@ -84,16 +85,16 @@ class GroupCommit(ABC, Generic[Entry]):
         group, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return group
 
-    async def _write(self, group: list[_Waiter[Entry]]) -> None:
-        errors: Mapping[int, Exception]
+    async def _write(self, group: list[_Waiter[Entry, Result]]) -> None:
+        outcomes: Sequence[Result | Exception]
         try:
-            errors = await self.commit([waiter.entry for waiter in group])
+            outcomes = await self.commit([waiter.entry for waiter in group])
         except Exception as error:
-            errors = dict.fromkeys(range(len(group)), error)
-        for place, waiter in enumerate(group):
+            outcomes = [error] * len(group)
+        for waiter, outcome in zip(group, outcomes, strict=True):
             if waiter.done.done():  # it has gone meanwhile
                 continue
-            if place in errors:
-                waiter.done.set_exception(errors[place])
+            if isinstance(outcome, Exception):
+                waiter.done.set_exception(outcome)
             else:
-                waiter.done.set_result(None)
+                waiter.done.set_result(outcome)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -89,7 +89,7 @@ class RowStore(Protocol):
         """
 
 
-class Recorder(GroupCommit[Sequence[PredictionRow]]):
+class Recorder(GroupCommit[Sequence[PredictionRow], None]):
     """Makes the rows of each call durable, those of many calls together.
 
     Args:
@@ -111,7 +111,7 @@ class Recorder(GroupCommit[Sequence[PredictionRow]]):
         """
         await self.submit(rows)
 
-    async def commit(self, group: Sequence[Sequence[PredictionRow]]) -> Mapping[int, Exception]:
+    async def commit(self, group: Sequence[Sequence[PredictionRow]]) -> list[Exception | None]:
         """All rows in one transaction."""
         rows = [row for own in group for row in own]
         try:
@@ -119,16 +119,12 @@ class Recorder(GroupCommit[Sequence[PredictionRow]]):
                 await self._store.insert(rows)
         except RowsRefused as error:
             self._metrics.rows.inc(len(rows) - len(error.refused))
-            return {
-                place: error
-                for place, own in enumerate(group)
-                if any(row.id in error.refused for row in own)
-            }
+            return [error if any(row.id in error.refused for row in own) else None for own in group]
         except Exception:
             self._metrics.commit_failures.inc()
             raise
         self._metrics.rows.inc(len(rows))
-        return {}
+        return [None] * len(group)
 
     def size(self, entry: Sequence[PredictionRow]) -> tuple[int, int]:
         """Rows, and characters of their texts."""

@@ -16,7 +16,8 @@ from .database import Database
 from .durable import DurableLog
 from .errors import DatabaseUnavailable, NotReady, Overloaded, SettingsError, StartError
 from .hub import find_model
-from .idempotency import Keys, delete_expired
+from .idempotency import Keys
+from .keyed_rows import delete_expired
 from .logs import whereabouts
 from .metrics import Metrics
 from .migrations import upgrade
