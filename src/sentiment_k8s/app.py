@@ -8,7 +8,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
 from . import __version__
-from .api import inference, page, predict, predictions, probes, v2
+from .api import feedback, inference, page, predict, predictions, probes, stats, v2
 from .api.classifier import Classifier
 from .api.middleware import RequestMiddleware, add_error_handlers
 from .api.shortcut import Shortcut
@@ -40,7 +40,12 @@ def create_app(service: Service) -> ASGIApp:
     add_error_handlers(api)
     classifier = Classifier(service)
     every_text = (predict.router(classifier, service), inference.router(classifier, service))
-    others = (v2.router(classifier, service), predictions.router(service), probes.router(service))
+    log = (
+        predictions.router(service),
+        feedback.router(service, classifier.bodies),
+        stats.router(service),
+    )
+    others = (v2.router(classifier, service), probes.router(service), *log)
     for routes in (*every_text, *others):
         api.include_router(routes)
     page.add_page(api)

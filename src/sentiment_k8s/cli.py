@@ -373,6 +373,48 @@ def db_erase(text: str | None, subject: str | None, **flags: object) -> None:
     )
 
 
+@main.group()
+def log() -> None:
+    """Read the log."""
+
+
+@log.command("export")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--since", help="Only rows of this time or later: 2026-01-31T12:00:00Z or a day.")
+@click.option("--until", help="Only rows before this time.")
+@click.option("--label", help="Only rows with this prediction.")
+@click.option("--of-model", help="Only rows of this model, by its id.")
+@click.option("--min-score", help="Only rows with this score or more.")
+@click.option("--max-score", help="Only rows with this score or less.")
+@click.option("--text", help="Only texts with these words, or this text where digests are kept.")
+@click.option("--replace", is_flag=True, help="Write FILE anew if it exists.")
+@settings_options(*RECORD_SETTINGS, "record_text", "text_key")
+def log_export(file: Path, replace: bool, **options: str | None) -> None:
+    """Write the log to FILE: .parquet (with the extra [parquet]), .csv, .tsv or .jsonl.
+
+    Newest first, with what feedback there is. Of DATABASE_URL, or of the embedded log, whether a
+    server runs on it or not. FILE gets its name when it is complete.
+
+    \b
+      sentiment log export january.parquet --since 2026-01-01 --until 2026-02-01
+    """
+    from .log_address import log_address
+    from .log_export import export_to
+    from .privacy import TextKeeper
+    from .schemas import PredictionFilters, filters_of, parse_strings
+
+    options["model"] = options.pop("of_model")
+    asked = {name: options.pop(name) for name in PredictionFilters.model_fields}
+    settings = load_settings(options)
+    query = parse_strings(
+        PredictionFilters, {name: value for name, value in asked.items() if value is not None}
+    )
+    filters = filters_of(query, TextKeeper.of(settings))
+    with log_address(settings) as address:
+        rows = asyncio.run(export_to(file, address, filters, replace=replace))
+    click.echo(f"{rows} rows: {file}")
+
+
 @main.command()
 def settings() -> None:
     """List every setting: variable, flag, default, meaning."""

@@ -20,12 +20,17 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from .errors import InputError, RequestError
+from .privacy import TextKeeper
 from .records import PredictionRow, iso
+from .search import Filters
 
 Model = TypeVar("Model", bound=BaseModel)
 Other = TypeVar("Other", bound=BaseModel)
 
 MOST_ERRORS_READ = 100  # each is a dictionary, and a body of two mebibytes can have a million
+
+
+NO_NUL = r"^[^\x00]*$"  # see docs/decisions/0003-nul.md
 
 
 class _Request(BaseModel):
@@ -105,7 +110,14 @@ class PredictionFilters(_Request):
 
 
 class PredictionsQuery(PredictionFilters):
-    limit: Annotated[int, Field(ge=1, le=500, description="Rows a page.")] = 50
+    limit: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="JSON: rows a page, 50 unless said, 500 at most. CSV and JSON Lines: rows "
+            "in all, no bound unless said.",
+        ),
+    ] = None
     cursor: Annotated[str | None, Field(description="`next` of the page before.")] = None
 
 
@@ -115,6 +127,22 @@ class StatsQuery(_Request):
     reference_hours: Annotated[
         int, Field(ge=0, le=24 * 90, description="How much time before is compared with it.")
     ] = 24 * 7
+
+
+class FeedbackRequest(_Request):
+    label: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=256,
+            pattern=NO_NUL,
+            description="The right one, of those that the model knows.",
+            examples=["NEGATIVE"],
+        ),
+    ]
+    comment: Annotated[
+        str | None, Field(max_length=4096, pattern=NO_NUL, description="In words.")
+    ] = None
 
 
 class LabelScore(BaseModel):
@@ -282,6 +310,14 @@ class Health(BaseModel):
 class ErrorBody(BaseModel):
     error: str
     error_type: str
+
+
+def filters_of(query: PredictionFilters, keeper: TextKeeper) -> Filters:
+    """A query's filters; in digests there are no words to look for."""
+    given = query.model_dump(include=set(PredictionFilters.model_fields))
+    if keeper.mode == "hash" and query.text is not None:
+        given |= {"text": None, "kept": keeper.kept(query.text)}
+    return Filters(**given)
 
 
 def parse_json(model: type[Model], body: bytes) -> Model:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from ..errors import InputError
@@ -112,26 +112,29 @@ class CsvEncoder:
         self._delimiter = delimiter
 
     def head(self) -> bytes:
-        return self._encoded([[*self._columns, *added_names(self._columns)]])
+        return csv_bytes([[*self._columns, *added_names(self._columns)]], self._delimiter)
 
     def encode(self, chunk: Chunk, outcomes: Sequence[Outcome]) -> bytes:
-        return self._encoded(
-            [*values_in(row, self._columns), *outcome.cells()]
-            for row, outcome in zip(chunk.rows(), outcomes, strict=True)
+        rows = zip(chunk.rows(), outcomes, strict=True)
+        return csv_bytes(
+            ([*values_in(row, self._columns), *outcome.cells()] for row, outcome in rows),
+            self._delimiter,
         )
 
-    def _encoded(self, rows: Iterator[list[object]] | list[list[object]]) -> bytes:
-        text = io.StringIO()
-        minimal, full = (
-            csv.writer(text, delimiter=self._delimiter, lineterminator="\n", quoting=quoting)
-            for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-        )
-        for row in rows:
-            cells = [as_cell(value) for value in row]
-            # The csv module leaves a carriage return bare, which it then refuses to read.
-            bare = any("\r" in cell for cell in cells)
-            (full if bare else minimal).writerow(cells)
-        return text.getvalue().encode(errors="backslashreplace")
+
+def csv_bytes(rows: Iterable[Iterable[object]], delimiter: str = ",") -> bytes:
+    """Rows of values as CSV."""
+    text = io.StringIO()
+    minimal, full = (
+        csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=quoting)
+        for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    for row in rows:
+        cells = [as_cell(value) for value in row]
+        # The csv module leaves a carriage return bare, which it then refuses to read.
+        bare = any("\r" in cell for cell in cells)
+        (full if bare else minimal).writerow(cells)
+    return text.getvalue().encode(errors="backslashreplace")
 
 
 def delimiter_in(header: str) -> str:

@@ -11,8 +11,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -258,6 +258,39 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+    """A file to write that gets its name when the block ends well; else nothing of it stays.
+
+    Args:
+        path: its name.
+        replace: also where a file has that name already.
+
+    Raises:
+        InputError: it exists, cannot be written, or is being written by another process.
+    """
+    if path.exists() and not replace:
+        raise InputError(f"{str(path)!r} exists; --replace writes it anew.")
+    partial = beside(path, ".partial")
+    try:
+        with partial.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                file.truncate(0)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                partial.replace(path)
+            except BaseException:
+                partial.unlink(missing_ok=True)
+                raise
+        sync(path.parent)
+    except BlockingIOError:
+        raise InputError(f"Another process is writing {str(path)!r}.") from None
+    except OSError as error:
+        raise unwritable(str(path), error) from error
 
 
 def unwritable(name: str, error: OSError) -> InputError:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import InputError
 from .delimited import as_cell
@@ -32,6 +32,8 @@ try:
     import pyarrow.parquet as pq
 except ModuleNotFoundError as missing:
     raise InputError('Parquet needs pyarrow: pip install "sentiment-k8s[parquet]".') from missing
+
+__all__ = ["GroupWriter", "ParquetEncoder", "ParquetReader", "merge", "pa"]
 
 GROUP_ROWS = 65_536
 GROUP_BYTES = 64 * 1024 * 1024
@@ -199,16 +201,41 @@ def merge(streams: Path, target: Path) -> None:
     """
     with pa.OSFile(str(streams)) as file:
         schema = pa.ipc.open_stream(file).schema
-    with pq.ParquetWriter(str(target), schema) as writer:
-        group: list[Any] = []
+    with GroupWriter(str(target), schema) as writer:
         for batch in batches_in(streams):
-            group.append(batch)
-            rows = sum(member.num_rows for member in group)
-            if rows >= GROUP_ROWS or sum(member.nbytes for member in group) >= GROUP_BYTES:
-                writer.write_table(pa.Table.from_batches(group, schema), rows)
-                group = []
-        if group:
-            writer.write_table(pa.Table.from_batches(group, schema), GROUP_ROWS)
+            writer.write(batch)
+
+
+class GroupWriter:
+    """Writes record batches to a Parquet file, gathered into row groups.
+
+    Args:
+        target: a path or an open binary file.
+        schema: of all batches.
+    """
+
+    def __init__(self, target: Any, schema: Any) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(target, schema)
+        self._group: list[Any] = []
+
+    def write(self, batch: Any) -> None:
+        self._group.append(batch)
+        rows = sum(member.num_rows for member in self._group)
+        if rows >= GROUP_ROWS or sum(member.nbytes for member in self._group) >= GROUP_BYTES:
+            self._flush(rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._group:
+            self._flush(GROUP_ROWS)
+        self._writer.close()
+
+    def _flush(self, rows: int) -> None:
+        self._writer.write_table(pa.Table.from_batches(self._group, self._schema), rows)
+        self._group = []
 
 
 def footer_digest(path: str) -> str:
