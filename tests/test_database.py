@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
@@ -34,8 +35,11 @@ FAREWELL = b"E" + (len(FIELDS) + 4).to_bytes(4, "big") + FIELDS
 
 
 @asynccontextmanager
-async def relay(dsn: str) -> AsyncIterator[tuple[str, Callable[[bytes], None]]]:
-    """Yields an address that leads to the same PostgreSQL, and what puts in a word for it."""
+async def relay(
+    dsn: str, connections: int | None = None
+) -> AsyncIterator[tuple[str, Callable[[bytes], None]]]:
+    """Yields an address that leads to the same PostgreSQL, and what puts in a word for it. After so
+    many connections it accepts others, and is silent."""
     there = urlsplit(dsn)
     clients: list[asyncio.StreamWriter] = []
     forwarding: list[asyncio.Task[None]] = []
@@ -50,6 +54,8 @@ async def relay(dsn: str) -> AsyncIterator[tuple[str, Callable[[bytes], None]]]:
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         clients.append(writer)
+        if connections is not None and len(clients) > connections:
+            return
         answers, requests = await asyncio.open_connection(there.hostname, there.port)
         await asyncio.gather(copy(reader, requests), copy(answers, writer))
 
@@ -314,6 +320,19 @@ class TestWhileAway:
             database = Database(f"postgresql://user@127.0.0.1:{port}/ai_db", connect_seconds=0.2)
             with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
                 await database.insert([example_row()])
+
+    async def test_a_commit_has_its_time_in_all_also_on_a_second_connection(
+        self, database_dsn: str
+    ) -> None:
+        async with relay(database_dsn, connections=1) as (through, send):
+            database = Database(through, write_seconds=0.4)
+            await database.insert([example_row("before")])
+            send(FAREWELL)  # the second connection will be accepted, and never answered
+            began = time.monotonic()
+            with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
+                await database.insert([example_row("lost")])
+            assert 0.3 < time.monotonic() - began < 0.9
+            await database.close()
 
     async def test_a_standby_is_not_available_for_rows(self, database_dsn: str) -> None:
         database = Database(f"{database_dsn}?default_transaction_read_only=on")

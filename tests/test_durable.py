@@ -74,8 +74,8 @@ async def insert(log: DurableLog, *texts: str) -> None:
 
 
 async def logged(dsn: str) -> list[str]:
-    """The texts in PostgreSQL, in the order in which they were written."""
-    rows = await fetch(dsn, "SELECT text FROM predictions ORDER BY tableoid, ctid")
+    """The texts in PostgreSQL, in the order of their commits."""
+    rows = await fetch(dsn, "SELECT text FROM predictions ORDER BY xmin::text::bigint, id")
     return [row["text"] for row in rows]
 
 

@@ -19,13 +19,17 @@ from .errors import DatabaseUnavailable, Overloaded, RowsRefused
 from .logs import whereabouts
 from .metrics import Metrics
 from .records import PredictionRow
-from .spool import Spool, SpoolFull
+from .spool import MOST_ROWS, Spool, SpoolFull
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 RETRY_SECONDS = 0.5  # while PostgreSQL is away
+# The first chunk is like any other commit, and shows whether commits are to be had; then chunks
+# grow as long as they do not keep PostgreSQL busy for longer than this.
+FIRST_ROWS = 32
+CHUNK_SECONDS = 0.2
 
 
 class DiskThread:
@@ -190,11 +194,13 @@ async def drain(
         DatabaseUnavailable: PostgreSQL is away; what is left stays in the spool.
         OSError: the disk failed.
     """
-    while chunk := await disk.run(disk.spool.read):
+    rows = FIRST_ROWS
+    while chunk := await disk.run(disk.spool.read, rows):
         started = time.monotonic()
         refused = await database.insert_spooled(chunk.rows)
         seconds = time.monotonic() - started
         await disk.run(disk.spool.done, chunk, refused)
         metrics.drained.inc(len(chunk.rows) - len(refused))
         progress(seconds)
+        rows = min(2 * rows, MOST_ROWS) if seconds < CHUNK_SECONDS else max(rows // 2, FIRST_ROWS)
         await asyncio.sleep(seconds)

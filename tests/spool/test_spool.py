@@ -19,7 +19,7 @@ from sentiment_k8s.errors import RowsRefused, SettingsError
 from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.records import PredictionRow
 from sentiment_k8s.spool import Spool, SpoolFull, open_spool
-from sentiment_k8s.spool.spool import CHUNK_BYTES, CHUNK_ROWS, SEGMENT_BYTES
+from sentiment_k8s.spool.spool import CHUNK_BYTES, MOST_ROWS, SEGMENT_BYTES
 from sentiment_k8s.testing import example_row
 
 PLENTY = 64 * 1024 * 1024
@@ -112,14 +112,14 @@ def test_what_is_not_done_is_read_again(spool: Spool) -> None:
 
 
 def test_a_drain_that_a_crash_ends_begins_anew(spool: Spool) -> None:
-    append(spool, *map(str, range(CHUNK_ROWS + 1)))
+    append(spool, *map(str, range(MOST_ROWS + 1)))
     chunk = spool.read()
     assert chunk
     spool.done(chunk)
     assert spool.rows == 1
     reopened(spool)
-    assert spool.rows == CHUNK_ROWS + 1
-    assert len(drained(spool)) == CHUNK_ROWS + 1
+    assert spool.rows == MOST_ROWS + 1
+    assert len(drained(spool)) == MOST_ROWS + 1
 
 
 def test_rows_may_be_appended_to_a_segment_that_is_being_drained(spool: Spool) -> None:
@@ -135,14 +135,14 @@ def test_rows_may_be_appended_to_a_segment_that_is_being_drained(spool: Spool) -
 
 
 def test_chunks_are_bounded_in_rows_and_bytes(spool: Spool) -> None:
-    append(spool, *(["short"] * (2 * CHUNK_ROWS)))
+    append(spool, *(["short"] * (2 * MOST_ROWS)))
     append(spool, *(["x" * 300_000] * 10))
     sizes = []
     while chunk := spool.read():
         sizes.append(len(chunk.rows))
         assert sum(map(len, chunk.rows)) < CHUNK_BYTES + 400_000
         spool.done(chunk)
-    assert sizes == [CHUNK_ROWS, CHUNK_ROWS, 4, 4, 2]
+    assert sizes == [MOST_ROWS, MOST_ROWS, 4, 4, 2]
 
 
 def test_a_row_larger_than_a_chunk_is_one(spool: Spool) -> None:

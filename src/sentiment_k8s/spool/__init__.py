@@ -8,6 +8,15 @@ inspect.py    what is there, for a person
 
 from .folder import FolderInUse
 from .inspect import Summary, inspect
-from .spool import Chunk, Spool, SpoolFull, open_spool
+from .spool import MOST_ROWS, Chunk, Spool, SpoolFull, open_spool
 
-__all__ = ["Chunk", "FolderInUse", "Spool", "SpoolFull", "Summary", "inspect", "open_spool"]
+__all__ = [
+    "MOST_ROWS",
+    "Chunk",
+    "FolderInUse",
+    "Spool",
+    "SpoolFull",
+    "Summary",
+    "inspect",
+    "open_spool",
+]

@@ -35,7 +35,7 @@ from .format import MARKER, encode, is_torn, parts, payload_of
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 8 * 1024 * 1024  # after which the next group begins another one
-CHUNK_ROWS = 500
+MOST_ROWS = 500  # in a chunk
 CHUNK_BYTES = 1024 * 1024
 NAME = re.compile(r"[0-9]{16}\.spool")
 
@@ -145,14 +145,17 @@ class Spool:
         if refused:
             raise RowsRefused(refused)
 
-    def read(self) -> Chunk | None:
+    def read(self, most_rows: int = MOST_ROWS) -> Chunk | None:
         """The oldest rows, at least one; None when there are none. The same again until `done`.
+
+        Args:
+            most_rows: in the chunk.
 
         Raises:
             OSError: the disk failed.
         """
         while self._segments:
-            if chunk := self._read(self._segments[0]):
+            if chunk := self._read(self._segments[0], most_rows):
                 return chunk
             self._drop(self._segments[0])
         return None
@@ -268,22 +271,24 @@ class Spool:
         self._segments.remove(segment)
         self.writable = True  # there is room again
 
-    def _read(self, segment: Segment) -> Chunk | None:
+    def _read(self, segment: Segment, most_rows: int) -> Chunk | None:
         left = segment.size - segment.position
         if not left:
             return None
         chunk = None
         if left > 2 * CHUNK_BYTES:
-            chunk = self._take(segment, 2 * CHUNK_BYTES)
-        return chunk or self._take(segment, left)  # a row, or damage, of more bytes than that
+            chunk = self._take(segment, 2 * CHUNK_BYTES, most_rows)
+        return chunk or self._take(
+            segment, left, most_rows
+        )  # a row, or damage, of more bytes than that
 
-    def _take(self, segment: Segment, size: int) -> Chunk | None:
+    def _take(self, segment: Segment, size: int, most_rows: int) -> Chunk | None:
         data = content_of(segment.path, segment.position, size)
         whole = segment.position + size == segment.size
         rows: list[bytes] = []
         taken = 0
         for part in parts(data):
-            if len(rows) == CHUNK_ROWS or (rows and taken > CHUNK_BYTES):
+            if len(rows) == most_rows or (rows and taken > CHUNK_BYTES):
                 break
             if part.intact:
                 rows.append(payload_of(data, part))
