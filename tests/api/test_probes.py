@@ -24,10 +24,15 @@ def test_a_load_balancer_may_look_with_head(client: httpx.Client, path: str) -> 
     assert not answer.content
 
 
-def test_another_method_is_told_which_there_are(client: httpx.Client) -> None:
-    answer = client.options("/predict")
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/predict", "GET, POST"), ("/v2/models/bundled/infer", "POST")]
+)
+def test_another_method_is_told_which_there_are(
+    client: httpx.Client, path: str, methods: str
+) -> None:
+    answer = client.options(path)
     assert answer.status_code == 405
-    assert answer.headers["Allow"] == "GET, POST"
+    assert answer.headers["Allow"] == methods
 
 
 def test_metrics_count_what_was_answered(client: httpx.Client) -> None:

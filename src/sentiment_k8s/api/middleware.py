@@ -125,8 +125,9 @@ def stopping_response() -> Response:
 def methods_of(request: Request) -> str:
     """The methods that there are for the path of a request, as the API document has them: a path
     may have more than one route, and the framework names the methods of the first."""
-    path = getattr(request.scope.get("route"), "path", "")
-    return ", ".join(sorted(map(str.upper, request.app.openapi()["paths"].get(path, ["GET"]))))
+    path = getattr(request.scope.get("route"), "path_format", "")
+    methods = request.app.openapi()["paths"].get(path, ["GET"])
+    return ", ".join(sorted(map(str.upper, methods)))
 
 
 def add_error_handlers(app: FastAPI) -> None:
