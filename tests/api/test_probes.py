@@ -1,3 +1,5 @@
+import json
+
 import httpx
 import pytest
 
@@ -47,10 +49,11 @@ def test_metrics_count_what_was_answered(client: httpx.Client) -> None:
 
 
 def test_the_api_document_has_every_route_with_its_errors(client: httpx.Client) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
+    document = client.get("/openapi.json").text
+    paths = json.loads(document)["paths"]
     assert {"/predict", "/predictions", "/predictions/{id}", "/stats", "/health"} <= set(paths)
     assert {"200", "400", "413", "429", "503", "504"} <= set(paths["/predict"]["post"]["responses"])
-    assert "422" not in str(paths)
+    assert "HTTPValidationError" not in document  # the framework's shape, which is not ours
 
 
 def test_the_api_page_loads_nothing_from_elsewhere(client: httpx.Client) -> None:
