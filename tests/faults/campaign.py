@@ -95,7 +95,8 @@ class Campaign:
         for number, faults in zip(range(rounds), dealing, strict=False):
             name = " + ".join(fault.name for fault in faults)
             self._round(f"round {number}, {name}", faults)
-            click.echo(f"{number:4} {len(self._load.given):7} answers  {name}")
+            seconds, answers = time.monotonic() - began, len(self._load.given)
+            click.echo(f"{number:4} {seconds:6.0f} s {answers:7} answers  {name}")
         self._scene.background.run(self._load.stop())
         self._end()
         self._note_figures(rounds, time.monotonic() - began)
