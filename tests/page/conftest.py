@@ -12,6 +12,8 @@ if TYPE_CHECKING:  # where there is no playwright, the modules that import it ar
 
     from .browser import Visitor
 
+pytest.register_assert_rewrite("tests.page.visits")  # so that a failure shows the complaints
+
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":

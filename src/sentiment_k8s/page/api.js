@@ -29,15 +29,9 @@ export async function predictMany(texts, signal) {
   return (await post("predict", { texts }, { signal })).predictions;
 }
 
-/** The newest rows of the log that `filters` let through, newest first. */
-export async function getPredictions(limit, filters) {
-  const query = new URLSearchParams({ limit, ...filters });
-  return (await call(`predictions?${query}`, { headers: bearer() })).predictions;
-}
-
-/** One row of the log, with its feedback. */
-export const getPrediction = (id) =>
-  call(`predictions/${encodeURIComponent(id)}`, { headers: bearer() });
+/** A page of the log, newest first: `{ predictions, next }`, `next` being null at the end. */
+export const getPredictions = (query) =>
+  call(`predictions?${new URLSearchParams(query)}`, { headers: bearer() });
 
 /** The log in figures: `buckets` equal parts of the last `hours`, and the hours before these. */
 export const getStats = (hours, buckets, reference) =>

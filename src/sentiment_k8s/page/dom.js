@@ -25,8 +25,13 @@ function filled(node, { text, ...attributes }, children) {
 
 /** Show a sentence in a status line; `kind` is its look in page.css, such as "error". */
 export function say(line, sentence, kind = "") {
-  if (line.textContent !== sentence) line.textContent = sentence; // or it would be read out again
+  setText(line, sentence);
   line.dataset.kind = kind;
+}
+
+/** Set a text unless it is there: it would be read out again, and a selection in it be lost. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
 /** Fill a table: its names, and rows whose first cell names them. All but the first are numbers. */

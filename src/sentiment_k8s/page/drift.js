@@ -71,6 +71,7 @@ export function draw({ drift }) {
 
 function drawLabels(drift) {
   const { labels, label_psi } = drift;
+  const longest = Math.max(...labels.flatMap((row) => [row.share, row.reference_share]));
   const rows = Object.fromEntries(labels.map((row) => [row.label, row]));
   byId("drift-label-psi").replaceChildren(...verdict(label_psi, labels, drift));
   byId("drift-labels").replaceChildren(
@@ -81,16 +82,16 @@ function drawLabels(drift) {
         {},
         tag(label),
         el("span", { class: "bar-score number", text: words }),
-        bar(share, toneOf(label)),
-        bar(reference_share, "tone-reference"),
+        bar(share / longest, toneOf(label)),
+        bar(reference_share / longest, "tone-reference"),
       );
     }),
   );
 }
 
-/** A bar as long as a share; its words stand beside it. */
-function bar(share, tone) {
-  const length = { x: 0, y: 0, width: `${Math.max(0.3, share * 100)}%`, height: 8, rx: 2 };
+/** A bar over a part of the room; what it says stands beside it in words. */
+function bar(part, tone) {
+  const length = { x: 0, y: 0, width: `${Math.max(0.3, part * 100)}%`, height: 8, rx: 2 };
   const filled = svg("rect", { class: tone, ...length });
   return svg("svg", { class: "pair-bar", "aria-hidden": "true", height: 8 }, filled);
 }

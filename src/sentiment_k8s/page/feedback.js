@@ -41,9 +41,11 @@ export function feedbackForm({ id, prediction, feedback }, labels, onKept = () =
   return form;
 }
 
-/** Whether the prediction was right, in few words. */
-export const verdict = ({ label }, prediction) =>
-  label === prediction ? "right" : `right is ${label}`;
+/** What people have said of a row's prediction, in few words; nothing if they have not. */
+export function verdict({ prediction, feedback }) {
+  if (!feedback) return "";
+  return feedback.label === prediction ? "confirmed" : `corrected to ${feedback.label}`;
+}
 
 function sentence({ label, given_at }, prediction) {
   const words = label === prediction ? `${label} is right` : `${label} is right, not ${prediction}`;

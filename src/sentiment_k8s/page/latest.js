@@ -1,20 +1,19 @@
 // The latest rows of the log. New ones appear at the top; those on the screen are never rebuilt,
 // so that focus, an open row and a selection stay.
 
-import { getPrediction } from "./api.js";
-import { byId, el } from "./dom.js";
+import { byId, el, setText } from "./dom.js";
 import { feedbackForm, verdict } from "./feedback.js";
 import { formatAgo, formatFull, formatSeconds } from "./format.js";
 import { fillBars, inOrder, scoreText, tag } from "./labels.js";
 
 const shown = new Map(); // id -> the row's element
 
-/** Show rows, newest first; `nothing` is said where there are none. */
-export function showLatest(rows, nothing) {
+/** Show the newest rows, newest first. Others go, unless `keepOthers`. */
+export function showLatest(rows, keepOthers) {
   const list = byId("latest-rows");
   const wanted = new Set(rows.map(({ id }) => id));
   for (const [id, item] of shown) {
-    if (wanted.has(id) || isInUse(item)) continue;
+    if (keepOthers || wanted.has(id) || isInUse(item)) continue;
     item.remove();
     shown.delete(id);
   }
@@ -22,12 +21,25 @@ export function showLatest(rows, nothing) {
   let next = list.firstElementChild;
   for (const row of rows) {
     const item = shown.get(row.id);
-    if (item) next = item.nextElementSibling;
-    else list.insertBefore(added(row, isFirst), next);
+    if (item) {
+      next = item.nextElementSibling;
+      setText(item.querySelector(".row-mark"), verdict(row));
+    } else list.insertBefore(added(row, isFirst), next);
   }
   showAges(list);
-  byId("latest-empty").textContent = rows.length > 0 ? "" : nothing;
 }
+
+/** Show rows that are older than all that are shown. */
+export function showOlder(rows) {
+  const others = rows.filter(({ id }) => !shown.has(id));
+  byId("latest-rows").append(...others.map((row) => added(row, true)));
+}
+
+/** Whether one of these rows is on the screen. */
+export const isShown = (rows) => rows.some(({ id }) => shown.has(id));
+
+/** How many rows are on the screen. */
+export const countShown = () => shown.size;
 
 /** Forget the rows on the screen, because another choice of them comes. */
 export function clearLatest() {
@@ -39,38 +51,25 @@ export function clearLatest() {
 const isInUse = (item) =>
   item.contains(document.activeElement) || item.querySelector("details").open;
 
-function added(row, isFirst) {
+function added(row, isQuiet) {
   const text = el("span", { class: "row-text", dir: "auto", text: row.text });
   const score = el("span", { class: "number", text: scoreText(row.score) });
-  const mark = el("span", { class: "hint" });
+  const mark = el("span", { class: "hint row-mark", text: verdict(row) });
   const label = el("span", { class: "row-label" }, tag(row.prediction ?? "no label"), score, mark);
   const title = formatFull(new Date(row.created_at));
   const time = el("time", { class: "hint", datetime: row.created_at, title });
   const details = el("details", {}, el("summary", {}, text, label, time));
   // Filled when first opened: most rows never are.
-  details.addEventListener("toggle", () => fill(details, row, mark), { once: true });
-  const item = el("li", { class: isFirst ? "row" : "row fresh" }, details);
+  details.addEventListener("toggle", () => details.append(...more(row, mark)), { once: true });
+  const item = el("li", { class: isQuiet ? "row" : "row fresh" }, details);
   shown.set(row.id, item);
   return item;
 }
 
-async function fill(details, row, mark) {
-  details.append(...more(row));
-  const labels = inOrder(row.scores ?? {}).map(([label]) => label);
-  if (labels.length === 0) return;
-  const note = (kept) => {
-    mark.textContent = verdict(kept, row.prediction);
-  };
-  const { feedback } = await getPrediction(row.id).catch(() => ({})); // away: saving will say so
-  if (feedback) note(feedback);
-  details.append(feedbackForm({ ...row, feedback }, labels, note));
-}
-
 /** What made a row. One that was written by hand, as the book does, has only some of it. */
-function more(row) {
-  const scores = inOrder(row.scores ?? {})
-    .map(([label, score]) => ({ label, score }))
-    .sort((a, b) => b.score - a.score);
+function more(row, mark) {
+  const labelled = inOrder(row.scores ?? {}).map(([label, score]) => ({ label, score }));
+  const scores = [...labelled].sort((a, b) => b.score - a.score);
   const facts = [
     ["Model", row.model],
     ["Revision", row.revision],
@@ -87,12 +86,18 @@ function more(row) {
   fillBars(bars, scores);
   const fact = ([name, value]) =>
     el("div", {}, el("dt", { text: name }), el("dd", { text: value }));
-  return [bars, el("dl", {}, ...facts.map(fact))];
+  const form = feedbackForm(
+    row,
+    labelled.map(({ label }) => label),
+    (feedback) => {
+      mark.textContent = verdict({ ...row, feedback });
+    },
+  );
+  return [bars, el("dl", {}, ...facts.map(fact)), ...(scores.length ? [form] : [])];
 }
 
 function showAges(list) {
   for (const time of list.getElementsByTagName("time")) {
-    const words = formatAgo(new Date(time.dateTime));
-    if (time.textContent !== words) time.textContent = words;
+    setText(time, formatAgo(new Date(time.dateTime)));
   }
 }

@@ -5,30 +5,33 @@ import { byId, el, say } from "./dom.js";
 import { startDownload } from "./download.js";
 import { readFigures, startFigures, stopFigures } from "./figures.js";
 import { filters, offer, startFilters } from "./filters.js";
-import { clearLatest, showLatest } from "./latest.js";
+import { clearLatest, countShown, isShown, showLatest, showOlder } from "./latest.js";
 import { pausePolls, poller } from "./poll.js";
 
 const POLL = 2000; // ms
-const ROWS = 20; // and as many more at each wish
-const MOST_ROWS = 500; // that the server gives at once; a download has all
+const ROWS = 20; // a page
+const MOST_ROWS = 1000; // on the screen; a download has all
 const NOTHING_RECORDED =
   "Nothing is recorded: this server answers and keeps nothing. " +
   "Set DATABASE_URL, or SENTIMENT_RECORD, to keep predictions.";
 
 const rows = poller(read, () => POLL);
 let paused = false;
-let limit = ROWS;
+let older = null; // the cursor of the page below the rows on the screen
+let hasOlder = false; // whether there is more than the newest page on the screen
+let away = () => {};
 let writable = null; // null until the server has said
 
-/** Wire the log's controls. Nothing is read before `setRecord` says that there is a log. */
-export function startLog() {
+/**
+ * Wire the log's controls. Nothing is read before `setRecord` says that there is a log.
+ * `onAway()` is called when it cannot be read just now.
+ */
+export function startLog(onAway) {
+  away = onAway;
   startFigures(({ totals }) => offer(Object.keys(totals), []));
   startFilters(showOther);
   startDownload();
-  byId("latest-more").addEventListener("click", () => {
-    limit = Math.min(MOST_ROWS, limit + ROWS);
-    rows.now();
-  });
+  byId("latest-more").addEventListener("click", readOlder);
   byId("pause").addEventListener("click", togglePause);
   byId("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -68,30 +71,56 @@ function stop() {
 async function read(isStale) {
   const asked = filters();
   try {
-    const found = await getPredictions(limit, asked);
-    if (!isStale()) show(found, asked);
+    const page = await getPredictions({ limit: ROWS, ...asked });
+    if (!isStale()) show(page, asked);
   } catch (error) {
     if (!isStale()) refuse(error);
   }
 }
 
-function show(found, asked) {
+function show({ predictions, next }, asked) {
   open();
   say(byId("latest-status"), "");
   offer(
     [],
-    found.map(({ model }) => model),
+    predictions.map(({ model }) => model),
   );
-  const isChosen = Object.keys(asked).length > 0;
-  showLatest(
-    found,
-    isChosen ? "No prediction is like that." : "Nothing yet. The next prediction appears here.",
-  );
-  byId("latest-more").hidden = found.length < limit || limit === MOST_ROWS;
+  // Older rows stay below the newest, unless so many came that there is a gap between them.
+  const isGap = predictions.length > 0 && !isShown(predictions);
+  if (isGap || countShown() > MOST_ROWS) hasOlder = false;
+  showLatest(predictions, hasOlder);
+  if (!hasOlder) older = next;
+  sayWhatIsLeft(asked);
+}
+
+async function readOlder() {
+  const asked = filters();
+  hasOlder = true; // already now, or a poll might take away the row that they follow
+  try {
+    const { predictions, next } = await getPredictions({ limit: ROWS, cursor: older, ...asked });
+    if (JSON.stringify(asked) !== JSON.stringify(filters())) return; // another choice was made
+    showOlder(predictions);
+    older = next;
+    sayWhatIsLeft(asked);
+  } catch (error) {
+    refuse(error);
+  }
+}
+
+function sayWhatIsLeft(asked) {
+  const button = byId("latest-more");
+  if (older === null && document.activeElement === button) byId("latest-title").focus();
+  button.hidden = older === null;
+  const nothing = Object.keys(asked).length
+    ? "No prediction is like that."
+    : "Nothing yet. The next prediction appears here.";
+  // The server looks at so many rows a page: there may be some further back.
+  const sentence = older === null ? nothing : "None among the newest: there are older ones.";
+  byId("latest-empty").textContent = countShown() > 0 ? "" : sentence;
 }
 
 function showOther() {
-  limit = ROWS;
+  hasOlder = false;
   clearLatest();
   rows.now();
 }
@@ -118,6 +147,7 @@ function close(sentence, { token = false, retry = false, kind = "" } = {}) {
 }
 
 function refuse(error) {
+  if (error.status === 503) away();
   if (error.status === 401) askForToken();
   else if (error.status === 403) close(error.message, { retry: true });
   else if (!isOpen()) close(error.message, { retry: true, kind: "error" });

@@ -20,6 +20,8 @@ import { isPassing, showRecord } from "./record.js";
 const HEALTH_POLL = 15_000; // ms
 const HEALTH_SOON = 2_000; // while the server, or its PostgreSQL, starts or is away
 
+let timer = 0;
+
 async function watchHealth() {
   let wait = HEALTH_SOON;
   try {
@@ -29,7 +31,8 @@ async function watchHealth() {
   } catch (error) {
     state("down", error.message);
   }
-  setTimeout(watchHealth, wait);
+  clearTimeout(timer);
+  timer = setTimeout(watchHealth, wait);
 }
 
 function show({ ready, model, record, version }) {
@@ -52,7 +55,7 @@ function state(name, words) {
   fact.lastElementChild.textContent = words;
 }
 
-startLog();
+startLog(watchHealth);
 startOne(refresh);
 startMany(refresh);
 watchHealth();

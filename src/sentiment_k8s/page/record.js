@@ -40,13 +40,19 @@ function away(spool) {
   if (!spool.writable) {
     return `PostgreSQL is away and the spool cannot be written: no text is answered. ${kept}.`;
   }
-  return `PostgreSQL is away; ${kept} until it is back.`;
+  return `PostgreSQL is away; ${kept} until it is back${room(spool)}.`;
+}
+
+/** Said once it matters: beyond its room the spool takes nothing, and texts are not answered. */
+function room({ bytes, max_bytes: most }) {
+  const used = Math.round((100 * bytes) / most);
+  return used < 50 ? "" : ` (${used}% of the room for them is used)`;
 }
 
 const damage = (spool) =>
   spool?.damaged_records > 0
-    ? `${plural(spool.damaged_records, "record")} of the spool could not be read and ` +
-      "were set aside: see the server’s log."
+    ? `${plural(spool.damaged_records, "record")} of the spool could not be read: ` +
+      "set aside, see the server’s log."
     : "";
 
 const answers = ({ rows }) => plural(rows, "answer");
