@@ -233,7 +233,7 @@ def newest_query(
     conditions = Conditions()
     indexed = conditions.indexed(filters, filters.since, position)
     others = f"{conditions.scores(filters)} AND {conditions.kept(filters)}"
-    most = ROWS_A_LOOK
+    most = ROWS_A_LOOK if filters.may_be_sparse else limit + 1
     if filters.kept is None and filters.text is not None:
         most = (
             ROWS_A_LOOK_FOR_ALTERNATIVES
