@@ -27,7 +27,7 @@ COMMANDS = [
 ]
 # What differs from run to run.
 PASSING = {"id", "created_at", "request_id", "next", "since", "until", "start"}
-PASSING |= {"queue_seconds", "inference_seconds"}
+PASSING |= {"queue_seconds", "inference_seconds", "given_at"}
 
 
 @pytest.fixture(scope="module")

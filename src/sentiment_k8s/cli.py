@@ -27,6 +27,7 @@ from .settings import (
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL_SETTINGS = ("model", "revision", "model_file")
+DAY = re.compile(r"\d{4}-\d\d-\d\d")
 RECORD_SETTINGS = ("database_url", "data_dir")
 
 
@@ -380,7 +381,7 @@ def log() -> None:
 
 @log.command("export")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--since", help="Only rows of this time or later: 2026-01-31T12:00:00Z or a day.")
+@click.option("--since", help="Only rows since then: 2026-01-31T12:00:00Z, or a day in UTC.")
 @click.option("--until", help="Only rows before this time.")
 @click.option("--label", help="Only rows with this prediction.")
 @click.option("--of-model", help="Only rows of this model, by its id.")
@@ -406,9 +407,11 @@ def log_export(file: Path, replace: bool, **options: str | None) -> None:
     options["model"] = options.pop("of_model")
     asked = {name: options.pop(name) for name in PredictionFilters.model_fields}
     settings = load_settings(options)
-    query = parse_strings(
-        PredictionFilters, {name: value for name, value in asked.items() if value is not None}
-    )
+    given = {name: value for name, value in asked.items() if value is not None}
+    for name in ("since", "until"):
+        if DAY.fullmatch(given.get(name, "")):
+            given[name] += "T00:00:00Z"
+    query = parse_strings(PredictionFilters, given)
     filters = filters_of(query, TextKeeper.of(settings))
     with log_address(settings) as address:
         rows = asyncio.run(export_to(file, address, filters, replace=replace))
