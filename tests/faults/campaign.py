@@ -93,10 +93,9 @@ class Campaign:
         self._scene.background.run(self._load.start())
         dealing = dealt(self._scene.choice, self._faults)
         for number, faults in zip(range(rounds), dealing, strict=False):
-            name = " + ".join(fault.name for fault in faults)
-            self._round(f"round {number}, {name}", faults)
+            self._round(f"round {number}, {names(faults)}", faults)
             seconds, answers = time.monotonic() - began, len(self._load.given)
-            click.echo(f"{number:4} {seconds:6.0f} s {answers:7} answers  {name}")
+            click.echo(f"{number:4} {seconds:6.0f} s {answers:7} answers  {names(faults)}")
         self._scene.background.run(self._load.stop())
         self._end()
         self._note_figures(rounds, time.monotonic() - began)
@@ -125,6 +124,9 @@ class Campaign:
                 done.append(fault)
             # The load goes on meanwhile: this is how long the fault lasts.
             time.sleep(self._scene.choice.uniform(LEAST_SECONDS, self._most_seconds))
+            if not any("server" in fault.on for fault in faults):
+                with self._report.expecting(f"while {names(faults)}"):
+                    assert self._scene.server.ready, "not ready without PostgreSQL"
         finally:
             for fault in reversed(done):
                 fault.heal(self._scene)
@@ -196,10 +198,15 @@ class Campaign:
         }
 
 
+def names(faults: list[Fault]) -> str:
+    return " + ".join(fault.name for fault in faults)
+
+
 def oldest(given: list[Given]) -> datetime:
     """The time of the oldest row that was answered: older than the answer where a key was sent
     again and again."""
-    return min(time_in(UUID(row_id)) for one in given for row_id in one.ids)
+    times = (time_in(UUID(row_id)) for one in given for row_id in one.ids)
+    return min(times, default=EPOCH)
 
 
 def _waits(given: list[Given], failed: list[Failed]) -> list[float]:

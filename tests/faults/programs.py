@@ -132,6 +132,11 @@ class Server:
         answer: dict[str, Any] = httpx.get(f"{self.url}/health", timeout=ANSWER_SECONDS).json()
         return answer
 
+    @property
+    def ready(self) -> bool:
+        """Whether Kubernetes would send requests to it."""
+        return httpx.get(f"{self.url}/health/ready", timeout=ANSWER_SECONDS).is_success
+
     def look(self) -> None:
         """Note its memory and what it has spooled."""
         status = Path(f"/proc/{self._now.process.pid}/status").read_text()
