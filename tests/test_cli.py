@@ -10,7 +10,8 @@ import pytest
 
 from sentiment_k8s.settings import Settings, flag_name
 
-from .serving import environment
+from .postgres_fixtures import execute, run
+from .serving import environment, running_server
 
 
 def sentiment(
@@ -46,6 +47,8 @@ def sentence_of(done: "subprocess.CompletedProcess[str]", code: int) -> str:
         "model export",
         "db",
         "db upgrade",
+        "db prune",
+        "db erase",
         "spool",
         "spool show",
         "spool drain",
@@ -95,6 +98,50 @@ def test_model_show_says_what_the_bundled_model_is() -> None:
     assert said["id"] == "bundled"
     assert said["precision"] == "int8"
     assert said["labels"] == "NEGATIVE, POSITIVE"
+
+
+def test_db_prune_says_what_it_dropped(database_dsn: str) -> None:
+    done = sentiment("db", "prune", "--keep", "12w", DATABASE_URL=database_dsn)
+    assert done.stdout.startswith("Dropped 0 weeks, 0 rows of other times, 0 corrections and 0")
+
+
+def test_db_prune_wants_days_or_weeks() -> None:
+    done = sentiment("db", "prune", "--keep", "3 months")
+    assert done.returncode == 2
+    assert "90d (days) or 12w (weeks)" in done.stderr
+
+
+def test_db_erase_takes_a_text_from_standard_input(database_dsn: str) -> None:
+    book = "INSERT INTO predictions (text, subject) VALUES ('I love AI!', 'ann'), ('Bye', 'ann')"
+    run(execute(database_dsn, book))
+    done = sentiment("db", "erase", "--text", "-", stdin="I love AI!\n", DATABASE_URL=database_dsn)
+    assert done.stdout.startswith("Erased 1 rows")
+    done = sentiment("db", "erase", "--subject", "ann", DATABASE_URL=database_dsn)
+    assert done.stdout.startswith("Erased 1 rows")
+
+
+@pytest.mark.parametrize("given", ["", "\n", "a\0b"])
+def test_db_erase_refuses_what_no_row_can_have(given: str) -> None:
+    done = sentiment("db", "erase", "--text", "-", stdin=given)
+    assert "no row can have it" in sentence_of(done, 2)
+
+
+def test_db_erase_wants_one_thing() -> None:
+    assert sentiment("db", "erase").returncode == 2
+    assert sentiment("db", "erase", "--text", "a", "--subject", "b").returncode == 2
+
+
+def test_the_embedded_log_is_looked_after_too(data_dir: Path) -> None:
+    done = sentiment("db", "erase", "--subject", "ann", "--data-dir", str(data_dir))
+    assert done.stdout.startswith("Erased 0 rows"), done.stderr
+    with running_server(data_dir):
+        done = sentiment("db", "prune", "--keep", "90d", "--data-dir", str(data_dir))
+        assert done.stdout.startswith("Dropped 0 weeks"), done.stderr
+
+
+def test_without_any_log_there_is_nothing_to_look_after(tmp_path: Path) -> None:
+    done = sentiment("db", "prune", "--keep", "90d", "--data-dir", str(tmp_path))
+    assert "there is no embedded log" in sentence_of(done, 1)
 
 
 def test_db_upgrade_without_a_database_says_so() -> None:
