@@ -1,5 +1,6 @@
 import asyncio
 import multiprocessing
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -17,12 +18,19 @@ from sentiment_k8s.errors import (
     RowsRefused,
 )
 from sentiment_k8s.idempotency import Keys, Record, request_key
-from sentiment_k8s.keyed_rows import KEYS_A_DELETE, Claim, Claims, KeyTaken, delete_expired
+from sentiment_k8s.keyed_rows import (
+    HELD_ROWS,
+    KEYS_A_DELETE,
+    Claim,
+    Claims,
+    KeyTaken,
+    delete_expired,
+)
 from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.records import PredictionRow
 from sentiment_k8s.testing import example_row
 
-from .log_rows import texts
+from .log_rows import plan, texts
 from .postgres_fixtures import execute, fetch, run
 
 LABELS = ["POSITIVE", "NEGATIVE"]
@@ -373,6 +381,12 @@ async def test_a_key_that_waits_for_another_server_delays_no_row_without_one(
             await waiting
     await other.close()
     assert await texts(database) == ["goes on"]
+
+
+async def test_a_lookup_reads_the_partition_of_its_rows_and_no_other(database_dsn: str) -> None:
+    row = example_row()
+    found = await plan(database_dsn, HELD_ROWS, row.created_at, row.created_at, [row.id])
+    assert len(set(re.findall(r"on predictions_(\w+)", found))) == 1
 
 
 # PostgreSQL away
