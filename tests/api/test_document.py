@@ -21,6 +21,10 @@ warnings = false
 [[operations]]
 include-path-regex = "/predictions/{{id}}"
 parameters = {{ id = "{id}" }}
+
+[[operations]]
+include-path-regex = "/v2/models/{{name}}"
+parameters = {{ name = "bundled", version = "{version}" }}
 """
 
 
@@ -28,8 +32,9 @@ parameters = {{ id = "{id}" }}
 def test_the_server_does_what_its_document_says(data_dir: Path, tmp_path: Path) -> None:
     with running_server(data_dir, "--access-log", "off") as server:
         answer = httpx.get(f"{server.url}/predict", params={"text": "I love AI!"})
+        version = httpx.get(f"{server.url}/health").json()["model"]["revision"]
         configuration = tmp_path / "schemathesis.toml"
-        configuration.write_text(CONFIGURATION.format(id=answer.json()["id"]))
+        configuration.write_text(CONFIGURATION.format(id=answer.json()["id"], version=version))
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(configuration)),
             *("run", f"{server.url}/openapi.json", "--no-color", "--continue-on-failure"),

@@ -359,6 +359,12 @@ class TestInfer:
         headers = {"Idempotency-Key": " ".join("ab")}
         refused(client.post(INFER, json=body_of("a"), headers=headers), 400)
 
+    @pytest.mark.parametrize("path", [INFER, "/v2/models/acme/tiny/versions/1/infer"])
+    def test_to_get_where_to_post_is_a_wrong_method(self, client: httpx.Client, path: str) -> None:
+        response = client.get(path)
+        refused(response, 405)
+        assert response.headers["Allow"] == "POST"
+
     def test_the_routes_are_documented(self, client: httpx.Client) -> None:
         paths = client.get("/openapi.json").json()["paths"]
         infer = paths["/v2/models/{name}/versions/{version}/infer"]["post"]

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from fastapi import APIRouter
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,13 +23,21 @@ from .tensors import split
 from .v2_infer import HEADER_LENGTH, OUTPUTS, infer_response, outputs_of, texts_of, wanted_of
 from .v2_schemas import InferAnswer, InferRequest, ModelMetadata, ServerMetadata
 
-MODEL = "/models/{name:path}"  # a hub id has a slash
+MODEL = "/models/{name:model}"
 BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 BYTES_TOO: dict[int | str, dict[str, Any]] = {200: {"content": BYTES}}
 
 
+class ModelName(StringConvertor):
+    """A model's name in a path: a hub id has a slash. What follows it is no part of a name, so
+    that a wrong method there is a wrong method and no unknown model."""
+
+    regex = "(?:(?!/(?:infer|ready)$).)+"
+
+
 def router(classifier: Classifier, service: Service) -> APIRouter:
     """The routes of the protocol."""
+    register_url_convertor("model", ModelName())
     routes = APIRouter(prefix="/v2", route_class=LeanRoute, tags=["open inference protocol"])
 
     @routes.get("", summary="The server", response_model=ServerMetadata)
