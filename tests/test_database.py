@@ -55,6 +55,9 @@ async def relay(
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         clients.append(writer)
         if connections is not None and len(clients) > connections:
+            await reader.read()  # until the client gives up
+            writer.close()
+            await writer.wait_closed()
             return
         answers, requests = await asyncio.open_connection(there.hostname, there.port)
         await asyncio.gather(copy(reader, requests), copy(answers, writer))
@@ -324,10 +327,14 @@ class TestWhileAway:
     async def test_a_commit_has_its_time_in_all_also_on_a_second_connection(
         self, database_dsn: str
     ) -> None:
-        async with relay(database_dsn, connections=1) as (through, send):
+        async with relay(database_dsn, connections=1) as (through, _):
             database = Database(through, write_seconds=0.4)
             await database.insert([example_row("before")])
-            send(FAREWELL)  # the second connection will be accepted, and never answered
+            await execute(
+                database_dsn,
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE application_name = 'sentiment' AND datname = current_database()",
+            )
             began = time.monotonic()
             with pytest.raises(DatabaseUnavailable, match="does not answer in time"):
                 await database.insert([example_row("lost")])
