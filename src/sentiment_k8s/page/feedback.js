@@ -11,7 +11,7 @@ import { formatFull } from "./format.js";
 export function feedbackForm({ id, prediction, feedback }, labels, onKept = () => {}) {
   const options = labels.map((label) => el("option", { value: label, text: label }));
   const choice = el("select", {}, ...options);
-  const comment = el("input", { class: "field", autocomplete: "off", maxlength: 1000 });
+  const comment = el("input", { class: "field", autocomplete: "off", maxlength: 4096 });
   const status = el("p", { class: "hint", role: "status" });
   const form = el(
     "form",

@@ -11,28 +11,31 @@ const STORES = {
 
 /** Show `record` of /health. */
 export function showRecord(record) {
-  const { mode, available, spool } = record;
-  const isAway = mode !== "off" && !available;
+  const { mode, spool } = record;
+  const isAway = isAwayIn(record);
   byId("fact-record").hidden = false;
   byId("fact-record").textContent = !isAway
     ? STORES[mode]
     : spool?.writable
       ? "Recorded on this server’s disk"
       : "The log cannot be written now";
-  say(byId("record-notice"), notice(isAway, spool), isAway ? "warning" : "");
+  say(byId("record-notice"), noticeOf(record), isAway ? "warning" : "");
 }
 
 /** Whether the state will soon be another, so that it is worth asking often. */
-export const isPassing = ({ mode, available, spool }) =>
-  mode !== "off" && (!available || spool?.rows > 0);
+export const isPassing = (record) => isAwayIn(record) || record.spool?.rows > 0;
 
-function notice(isAway, spool) {
-  const parts = [isAway ? away(spool) : "", damage(spool)];
-  if (!isAway && spool?.rows > 0) {
-    parts.unshift(`PostgreSQL is back: ${answers(spool)} on this server’s disk go into it now.`);
-  }
-  return parts.filter(Boolean).join(" ");
+/** What is out of the ordinary, in sentences; nothing if all is well. */
+export function noticeOf(record) {
+  const { spool } = record;
+  const state = isAwayIn(record) ? away(spool) : spool?.rows > 0 ? back(spool) : "";
+  return [state, damage(spool)].filter(Boolean).join(" ");
 }
+
+const isAwayIn = ({ mode, available }) => mode !== "off" && !available;
+
+const back = (spool) =>
+  `PostgreSQL is back: ${answers(spool)} on this server’s disk go into it now.`;
 
 function away(spool) {
   if (!spool) return "PostgreSQL is away: no text is answered until it is back.";
