@@ -12,6 +12,7 @@ from sentiment_k8s.schemas import ErrorBody
 
 from ..serving import RunningServer, running_server
 
+TENSOR = {"name": "text", "datatype": "BYTES", "shape": [2], "data": ["I love AI!", "awful"]}
 BODY = {"texts": ["I love AI!", "a waste of time"], "top_k": 2}
 
 
@@ -54,6 +55,7 @@ def test_a_request_sent_again_is_answered_the_same_to_the_byte(client: httpx.Cli
         ("/predict", {"inputs": [["I love AI!"], ["awful"]]}),
         ("/predict", {"inputs": "I love AI!", "parameters": {"top_k": 1}}),
         ("/", {"inputs": ["I love AI!", "awful"]}),
+        ("/v2/models/bundled/infer", {"inputs": [TENSOR]}),
     ],
 )
 def test_every_form_of_a_request_takes_a_key(
