@@ -188,9 +188,12 @@ class Service:
         if settings.spool_adopt:
 
             async def look_around() -> float:
-                if self.available:
-                    with suppress(DatabaseUnavailable, Overloaded):
-                        await adopt(spool.folder, spool.max_bytes, database, metrics)
+                if not self.available:
+                    return RETRY_SECONDS
+                try:
+                    await adopt(spool.folder, spool.max_bytes, database, metrics)
+                except (DatabaseUnavailable, Overloaded):
+                    return RETRY_SECONDS
                 return ADOPT_EVERY_SECONDS
 
             self._keep("other spools", look_around)
@@ -211,29 +214,9 @@ class Service:
         after: float = 0.0,
         sooner: asyncio.Event | None = None,
     ) -> None:
-        """Do some work again and again while the server runs, whatever goes wrong in it.
-
-        Args:
-            what: is kept, for the log.
-            work: answers after how many seconds to do it again.
-            after: seconds before the first time.
-            sooner: when it is set, the pause ends.
-        """
-
-        async def keep() -> None:
-            pause = after
-            while True:
-                await asyncio.sleep(min(pause, RETRY_SECONDS))
-                if sooner is not None and pause > RETRY_SECONDS:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(sooner.wait(), pause)
-                try:
-                    pause = await work()
-                except Exception as error:
-                    logger.error("Looking after %s failed: %s", what, whereabouts(error))
-                    pause = RETRY_SECONDS
-
-        self._keepers.append(asyncio.create_task(keep(), name=f"keeper of {what}"))
+        """Do some work again and again while the server runs; see `keep`."""
+        task = keep(what, work, after, sooner or asyncio.Event())
+        self._keepers.append(asyncio.create_task(task, name=f"keeper of {what}"))
 
     async def _prepare(self, database: Database, dsn: str) -> float:
         """Bring the schema to head and make the coming weeks' partitions, if PostgreSQL is there:
@@ -304,6 +287,30 @@ class Service:
 def age(moment: datetime | None) -> float:
     """Seconds since then; 0 for None."""
     return 0.0 if moment is None else (datetime.now(UTC) - moment).total_seconds()
+
+
+async def keep(
+    what: str, work: Callable[[], Awaitable[float]], after: float, sooner: asyncio.Event
+) -> None:
+    """Do some work again and again, whatever goes wrong in it.
+
+    Args:
+        what: is kept, for the log.
+        work: answers after how many seconds to do it again.
+        after: seconds before the first time.
+        sooner: ends a pause when it is set, but for its first second.
+    """
+    pause = after
+    while True:
+        await asyncio.sleep(min(pause, RETRY_SECONDS))
+        if pause > RETRY_SECONDS:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(sooner.wait(), pause - RETRY_SECONDS)
+        try:
+            pause = await work()
+        except Exception as error:
+            logger.error("Looking after %s failed: %s", what, whereabouts(error))
+            pause = RETRY_SECONDS
 
 
 def record_mode(settings: Settings) -> RecordMode:
