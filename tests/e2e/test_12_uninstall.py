@@ -48,3 +48,4 @@ def test_the_text_key_and_the_spool_s_claim_stay_too(
     assert namespace.get("pvc", "sentiment-spool")["status"]["phase"] == "Bound"
     release.install(*values)
     assert key() == made
+    release.test()
