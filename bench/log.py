@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,25 +25,16 @@ from sentiment_k8s import pages, retention, stats
 from sentiment_k8s.database import Database
 from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
-from sentiment_k8s.records import PredictionRow
 from sentiment_k8s.search import Filters
 
 from . import machine
-from .report import percentile, save, table
+from .fill import BATCHES, CANARY, MODEL, OLD_MODEL, Traffic, execute, fill, latencies
+from .report import save, table
 from .rows import RARE_LABEL, RARE_WORD, rows, sentences
 from .texts import sst2_folder
 
-BATCHES = (32, 256)
-FILLERS = 4
-TURNS = 10  # in which a share goes in, a tenth of each in small batches
-HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
 PATIENCE_SECONDS = 120.0  # we want to see a slow commit or page, not to give it up
-
-# A third of the time has gone by when the model changes; a canary gets one row in a thousand of a
-# tenth of the time.
-MODEL = "bundled"
-OLD_MODEL = "distilbert-base-uncased-finetuned-sst-2-english"
-CANARY = "reviews-v2"
+HOUR = timedelta(hours=1)
 
 # The words are in 60 %, 10 %, 3 %, 1 %, 0.3 %, 0.1 % and 0.01 % of the texts, in one
 # in 100,000, in none.
@@ -68,23 +59,6 @@ KINDS = {
     "text: movie, rare label": Filters(text="movie", label=RARE_LABEL),
     "text: movie, score 0.5 to 0.5001": Filters(text="movie", min_score=0.5, max_score=0.5001),
 }
-
-# The first share again, some shares later, as far as it falls into a week; under new ids.
-REPEAT = """
-INSERT INTO {table} (
-    id, text, prediction, created_at, score, scores, model, revision, "precision", tokens,
-    truncated, queue_seconds, inference_seconds, request_id, subject
-)
-SELECT sentiment_uuidv7(at), text, prediction, at, score, scores,
-    CASE WHEN share = {canary} AND random() < 0.001 THEN 'reviews-v2'
-        WHEN share < {old} THEN model ELSE 'bundled' END,
-    revision, "precision", tokens, truncated, queue_seconds, inference_seconds, request_id, subject
-FROM generate_series({first}, {last}) AS share, LATERAL (
-    SELECT *, created_at + share * make_interval(secs => {span}) AS at
-    FROM predictions WHERE created_at < '{first_share}'
-) AS row
-WHERE at >= '{week}' AND at < '{next_week}'
-"""
 
 SIZES = """
 SELECT parent.relname AS what, sum(pg_table_size(inhrelid)) AS bytes
@@ -142,134 +116,6 @@ async def measure(dsn: str, options: argparse.Namespace) -> dict[str, object]:
     finally:
         await database.close()
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """Rows over time, in equal shares of which the first and the last one are inserted."""
-
-    begin: datetime
-    end: datetime
-    shares: int
-    rows_a_share: int
-
-    @property
-    def span(self) -> timedelta:
-        """What a share lasts."""
-        return (self.end - self.begin) / self.shares
-
-    def weeks(self) -> tuple[list[datetime], list[datetime]]:
-        """The Mondays of the weeks in which rows are inserted, and of those between."""
-        first, *others = (
-            week
-            for number in range((self.end - self.begin).days // 7 + 3)
-            if (week := self._monday + number * WEEK) < self.end
-        )
-        between = [
-            week
-            for week in others
-            if week > self.begin + self.span and week + WEEK < self.end - self.span
-        ]
-        return [first, *(week for week in others if week not in between)], between
-
-    @property
-    def _monday(self) -> datetime:
-        midnight = self.begin.replace(hour=0, minute=0, second=0, microsecond=0)
-        return midnight - timedelta(days=midnight.weekday())
-
-
-async def fill(
-    dsn: str, database: Database, traffic: Traffic, corpus: list[str]
-) -> list[dict[str, object]]:
-    """Insert the first and the last rows as the server does; between them PostgreSQL repeats the
-    first ones, week by week, each of which is indexed as it joins the log."""
-    backend = await database.write(lambda session: session.fetchval("SELECT pg_backend_pid()"))
-
-    async def insert_share(number: int, model: str) -> dict[str, object]:
-        since = traffic.begin + number * traffic.span
-        stream = rows(traffic.rows_a_share, since, since + traffic.span, model, corpus)
-        line = await insert(database, stream, traffic.rows_a_share, backend)
-        return {"rows": f"{(number + 1) * traffic.rows_a_share:,}"} | line
-
-    ends, between = traffic.weeks()
-    for week in ends:
-        await execute(dsn, f"CREATE TABLE IF NOT EXISTS {partition(week)} {bounds(week)}")
-    first = await insert_share(0, OLD_MODEL)
-    report("The first rows going in", [first])
-    await repeat(dsn, traffic, ends, between)
-    return [first, await insert_share(traffic.shares - 1, MODEL)]
-
-
-async def repeat(
-    dsn: str, traffic: Traffic, ends: Sequence[datetime], between: Sequence[datetime]
-) -> None:
-    """Fill all shares but the first and the last."""
-    few = asyncio.Semaphore(FILLERS)
-
-    async def fill_week(week: datetime, table: str, *before: str, after: Sequence[str]) -> None:
-        query = REPEAT.format(
-            table=table,
-            span=traffic.span.total_seconds(),
-            first=max(1, (week - traffic.begin) // traffic.span),
-            last=min(traffic.shares - 2, (week + WEEK - traffic.begin) // traffic.span),
-            canary=traffic.shares // 2,
-            old=traffic.shares // 3,
-            first_share=traffic.begin + traffic.span,
-            week=week,
-            next_week=week + WEEK,
-        )
-        async with few:
-            await execute(dsn, "SET maintenance_work_mem = '256MB'", *before, query, *after)
-        print(f"the week of {week:%Y-%m-%d}", flush=True)
-
-    async with asyncio.TaskGroup() as tasks:
-        for week in ends:
-            tasks.create_task(fill_week(week, "predictions", after=[]))
-        for week in between:
-            table = partition(week)
-            make = f"CREATE TABLE {table} (LIKE predictions INCLUDING DEFAULTS)"
-            join = f"ALTER TABLE predictions ATTACH PARTITION {table} {limits(week)}"
-            tasks.create_task(fill_week(week, table, make, after=[join]))
-
-
-def partition(week: datetime) -> str:
-    """The name of a week's table."""
-    return f"predictions_{week:%Y%m%d}"
-
-
-def bounds(week: datetime) -> str:
-    """What makes a table that week's."""
-    return f"PARTITION OF predictions {limits(week)}"
-
-
-def limits(week: datetime) -> str:
-    """The times that belong to a week."""
-    return f"FOR VALUES FROM ('{week.isoformat()}') TO ('{(week + WEEK).isoformat()}')"
-
-
-async def insert(
-    database: Database, stream: Iterator[PredictionRow], count: int, backend: int
-) -> dict[str, object]:
-    """Rows by commits of each size, by turns."""
-    seconds: dict[int, list[float]] = {size: [] for size in BATCHES}
-    work = dict.fromkeys(BATCHES, 0.0)
-    for _ in range(TURNS):
-        part = list(itertools.islice(stream, count // TURNS))
-        few = len(part) // 10
-        for size, some in zip(BATCHES, (part[:few], part[few:]), strict=True):
-            before = machine.cpu_seconds(backend)
-            for first in range(0, len(some), size):
-                started = time.perf_counter()
-                await database.insert(some[first : first + size])
-                seconds[size].append(time.perf_counter() - started)
-            work[size] += machine.cpu_seconds(backend) - before
-    line: dict[str, object] = {}
-    for size, taken in seconds.items():
-        number = size * len(taken)
-        line[f"rows/s by {size}"] = round(number / sum(taken))
-        line[f"CPU us a row by {size}"] = 1e6 * work[size] / number
-        line |= {f"{name} ms by {size}": value for name, value in latencies(taken).items()}
-    return line
 
 
 async def sizes(dsn: str) -> list[dict[str, object]]:
@@ -373,29 +219,10 @@ async def timed(
     return latencies(seconds) | {"CPU": 1000 * work / len(calls)}
 
 
-def latencies(seconds: Sequence[float]) -> dict[str, float]:
-    """In milliseconds."""
-    return {
-        "p50": 1000 * percentile(seconds, 50),
-        "p99": 1000 * percentile(seconds, 99),
-        "max": 1000 * max(seconds),
-    }
-
-
 def report(title: str, lines: list[dict[str, object]]) -> object:
     """Say it at once: the whole takes long."""
     print(f"\n{title}\n\n{table(lines)}\n", flush=True)
     return lines
-
-
-async def execute(dsn: str, *statements: str) -> None:
-    """Run statements outside any transaction."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
 
 
 if __name__ == "__main__":
