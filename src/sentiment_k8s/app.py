@@ -39,14 +39,17 @@ def create_app(service: Service) -> ASGIApp:
     )
     add_error_handlers(api)
     classifier = Classifier(service)
-    every_text = (predict.router(classifier, service), inference.router(classifier, service))
+    every_text = (
+        predict.router(classifier, service),
+        inference.router(classifier, service),
+        v2.router(classifier, service),
+    )
     log = (
         predictions.router(service),
         feedback.router(service, classifier.bodies),
         stats.router(service),
     )
-    others = (v2.router(classifier, service), probes.router(service), *log)
-    for routes in (*every_text, *others):
+    for routes in (*every_text, *log, probes.router(service)):
         api.include_router(routes)
     page.add_page(api)
     return RequestMiddleware(

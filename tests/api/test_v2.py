@@ -359,6 +359,10 @@ class TestInfer:
         headers = {"Idempotency-Key": " ".join("ab")}
         refused(client.post(INFER, json=body_of("a"), headers=headers), 400)
 
+    def test_the_pattern_of_a_path_is_no_path(self, client: httpx.Client) -> None:
+        path = "/v2/models/{name:model}/infer"
+        assert "bundled is served" in refused(client.post(path, json=body_of("a")), 404)
+
     @pytest.mark.parametrize("path", [INFER, "/v2/models/acme/tiny/versions/1/infer"])
     def test_to_get_where_to_post_is_a_wrong_method(self, client: httpx.Client, path: str) -> None:
         response = client.get(path)
