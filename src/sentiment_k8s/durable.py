@@ -9,7 +9,7 @@ group that was given up may have been committed after all: its rows are one with
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -78,6 +78,7 @@ class DurableLog:
         self._disk = DiskThread(spool)
         self._something_to_do = asyncio.Event()
         self._drained = asyncio.Event()
+        self._closing = False
         self._drainer = asyncio.create_task(self._drain_for_ever(), name="drain of the spool")
 
     async def insert(self, rows: Sequence[PredictionRow]) -> None:
@@ -102,6 +103,7 @@ class DurableLog:
         Args:
             until: when to stop (`time.monotonic()`); the rows that are left then stay on disk.
         """
+        self._closing = True
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
                 await self._drained.wait()
@@ -147,6 +149,11 @@ class DurableLog:
             logger.warning("PostgreSQL is away: rows go to the spool %s.", self.spool.folder)
         self._something_to_do.set()
 
+    async def _after_chunk(self, seconds: float) -> None:
+        self._look(seconds)
+        if not self._closing:
+            await asyncio.sleep(seconds)
+
     def _look(self, chunk_seconds: float) -> None:
         """A chunk has been drained: PostgreSQL is back, unless it is too slow to be waited for."""
         if self.away and chunk_seconds < self._commit_seconds:
@@ -164,10 +171,13 @@ class DurableLog:
                 logger.error("Draining the spool failed: %s", whereabouts(error))
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                await self._something_to_do.wait()
+                if self.away:  # it is too slow
+                    await asyncio.sleep(RETRY_SECONDS)
+                else:
+                    await self._something_to_do.wait()
 
     async def _drain_once(self) -> None:
-        await drain(self._disk, self._database, self._metrics, self._look)
+        await drain(self._disk, self._database, self._metrics, self._after_chunk)
         if not self._something_to_do.is_set():
             self._drained.set()
         if self.away:  # and the spool is empty, so nothing has shown yet whether it is back
@@ -180,15 +190,16 @@ async def drain(
     disk: DiskThread,
     database: Database,
     metrics: Metrics,
-    progress: Callable[[float], None] = lambda _: None,
+    after_chunk: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Bring all rows of a spool into PostgreSQL, oldest first, with pauses as long as the work.
+    """Bring all rows of a spool into PostgreSQL, oldest first.
 
     Args:
         disk: the spool.
         database: where its rows go.
         metrics: where they are counted.
-        progress: is called after each chunk, with the seconds that PostgreSQL took for it.
+        after_chunk: is called with the seconds that PostgreSQL took for a chunk. By default it
+            leaves PostgreSQL as long to the others.
 
     Raises:
         DatabaseUnavailable: PostgreSQL is away; what is left stays in the spool.
@@ -201,6 +212,5 @@ async def drain(
         seconds = time.monotonic() - started
         await disk.run(disk.spool.done, chunk, refused)
         metrics.drained.inc(len(chunk.rows) - len(refused))
-        progress(seconds)
         rows = min(2 * rows, MOST_ROWS) if seconds < CHUNK_SECONDS else max(rows // 2, FIRST_ROWS)
-        await asyncio.sleep(seconds)
+        await after_chunk(seconds)

@@ -88,6 +88,16 @@ def write_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for its owner alone, and those above it, so that a power cut leaves them."""
+    if folder.is_dir():
+        return
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for made in (folder, *missing):
+        sync_folder(made.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Bring a folder's list of names to disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -29,7 +29,16 @@ from pydantic_core import PydanticSerializationError, to_json
 from ..errors import DatabaseUnavailable, RowsRefused, SettingsError
 from ..metrics import Metrics
 from ..records import PredictionRow
-from .folder import FolderInUse, FolderLock, read_at, sync, sync_folder, write_all, write_file
+from .folder import (
+    FolderInUse,
+    FolderLock,
+    make_folder,
+    read_at,
+    sync,
+    sync_folder,
+    write_all,
+    write_file,
+)
 from .format import MARKER, encode, is_torn, parts, payload_of
 
 logger = logging.getLogger(__name__)
@@ -95,7 +104,7 @@ class Spool:
         self._segments: list[Segment] = []
         self._fd: int | None = None  # of the last segment, while rows are appended to it
         self._number = 0  # of the last segment
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         self._lock = FolderLock(folder)
         try:
             self._recover()
@@ -275,12 +284,9 @@ class Spool:
         left = segment.size - segment.position
         if not left:
             return None
-        chunk = None
-        if left > 2 * CHUNK_BYTES:
-            chunk = self._take(segment, 2 * CHUNK_BYTES, most_rows)
-        return chunk or self._take(
-            segment, left, most_rows
-        )  # a row, or damage, of more bytes than that
+        if left > 2 * CHUNK_BYTES and (chunk := self._take(segment, 2 * CHUNK_BYTES, most_rows)):
+            return chunk
+        return self._take(segment, left, most_rows)  # a row, or damage, may have more bytes
 
     def _take(self, segment: Segment, size: int, most_rows: int) -> Chunk | None:
         data = content_of(segment.path, segment.position, size)
@@ -305,7 +311,7 @@ class Spool:
         path = self._aside / f"{segment.path.stem}-{where}-{crc32(data):08x}.{why}"
         if path.exists():
             return
-        self._aside.mkdir(mode=0o700, exist_ok=True)
+        make_folder(self._aside)
         write_file(path, data)
         self._metrics.spool_damaged_records.inc(self._note_set_aside(data))
         logger.error("Rows in the spool are %s and were set aside as %s.", why, path)
