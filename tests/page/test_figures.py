@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from ..postgres_fixtures import execute, run
 from ..serving import RunningServer, running_server
 from .browser import Visitor
-from .visits import classify, visiting
+from .visits import classify, faults_that_axe_finds, visiting
 
 # 400 rows over the last 20 hours, most of them positive, and 400 of the days before, half of them.
 # Thirty-nine of the first have feedback, which every fourth of these contradicts.
@@ -196,6 +196,17 @@ def test_the_reference_can_be_another(page: Page, visitor: Visitor) -> None:
     query = "hours=24&buckets=24&reference_hours=24"
     reference = page.request.get(f"{visitor.origin}/stats?{query}").json()["drift"]["reference"]
     expect(page.locator("#drift-words")).to_contain_text(f"{reference['count']} in the reference")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_tab_is_for_everybody_also_on_a_phone(visitor: Visitor, dark: bool) -> None:
+    page = visitor.open(width=360, dark=dark)
+    for name in ("Predictions", "Mean score", "Accuracy", "Drift"):
+        tab(page, name).click()
+        expect(page.get_by_role("tabpanel").get_by_role("img")).to_be_visible()
+        page.get_by_text("Show as a table").filter(visible=True).click()
+        assert faults_that_axe_finds(page) == ""
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from playwright.sync_api import Locator, Page, expect
 from .browser import Visitor
 from .visits import classify, classify_lines, refuse, unique
 
+DOWNLOAD = re.compile(r"/predictions\?$")  # of all rows
+
 
 def shown(page: Page) -> Locator:
     return page.locator("#latest-rows .row-text")
@@ -135,7 +137,7 @@ def test_what_the_filters_show_is_downloaded(page: Page, marked: str) -> None:
 
 
 def test_a_download_can_be_cancelled(page: Page) -> None:
-    page.route("**/predictions", lambda route: None)  # it never answers
+    page.route(DOWNLOAD, lambda route: None)  # it never answers
     page.get_by_role("button", name="Download as CSV").click()
     page.get_by_role("button", name="Cancel").and_(page.locator(":focus")).click()
     expect(page.locator("#download-status")).to_have_text("Cancelled.")
@@ -146,6 +148,6 @@ def test_a_download_that_is_refused_says_why(visitor: Visitor) -> None:
     visitor.faults = True
     page = visitor.open()
     page.locator("#latest").wait_for()
-    page.route("**/predictions", lambda route: refuse(route, 503, "PostgreSQL is away."))
+    page.route(DOWNLOAD, lambda route: refuse(route, 503, "PostgreSQL is away."))
     page.get_by_role("button", name="Download as CSV").click()
     expect(page.locator("#download-status")).to_have_text("PostgreSQL is away.")

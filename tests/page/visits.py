@@ -6,14 +6,16 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, Route, expect
 
 from ..serving import RunningServer
-from .browser import Visitor
+from .browser import Visitor, unavailable
 
+AXE_RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -71,11 +73,24 @@ def refuse(route: Route, status: int, error: str, **headers: str) -> None:
 
 
 def filled(visitor: Visitor, *, width: int, dark: bool) -> Page:
-    """The page with an answer, a table, a chart and an open row."""
+    """The page with an answer, a table, a chart, filters, and an open row with feedback."""
     page = visitor.open(width=width, dark=dark)
     classify(page, "A fine film. " + "Unbroken" * 60)
     classify_lines(page, ["Fine.", HOSTILE, "x" * 400, "סרט נפלא"])
     page.get_by_text("Show as a table").filter(visible=True).click()
     page.locator("#latest-rows summary").first.click()
-    page.locator("#latest-rows dl").first.wait_for()
+    page.get_by_text("More filters").click()
+    form = page.locator("#latest-rows form").first
+    form.get_by_role("button", name="Save").click()
+    expect(form.get_by_role("status")).to_contain_text("Kept")
     return page
+
+
+def faults_that_axe_finds(page: Page) -> str:
+    """What axe-core has to say against the page as it is; nothing if all is well."""
+    try:
+        module = import_module("axe_playwright_python.sync_playwright")
+    except ImportError:
+        unavailable("axe-playwright-python is not installed: make test installs it")
+    result = module.Axe().run(page, options=AXE_RULES)
+    return str(result.generate_report()) if result.violations_count else ""
