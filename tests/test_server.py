@@ -1,5 +1,6 @@
 """A server in a process of its own, its limits and its end."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.schemas import ErrorBody
+from sentiment_k8s.spool import Spool
 
 from .serving import RunningServer, answer_of, environment, running_server
 
@@ -108,6 +111,15 @@ def test_a_port_in_use_is_one_sentence(server: RunningServer, data_dir: Path, fl
     sentence = sentence_of_a_start_that_fails(data_dir, *flags)
     assert f"port {server.port}" in sentence
     assert flag in sentence
+
+
+def test_a_spool_in_use_is_one_sentence(data_dir: Path, tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", 1000, Metrics())
+    flags = ["--port", "0", "--spool-dir", str(spool.folder)]
+    sentence = sentence_of_a_start_that_fails(data_dir, *flags)
+    assert f"in use by another sentiment (process {os.getpid()})" in sentence
+    assert "SENTIMENT_SPOOL_DIR" in sentence
+    spool.close()
 
 
 def test_one_port_for_both_the_api_and_the_metrics_is_one_sentence(data_dir: Path) -> None:
