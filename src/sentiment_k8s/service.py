@@ -27,7 +27,7 @@ from .postgres import EmbeddedPostgres
 from .privacy import TextKeeper
 from .records import Recorder
 from .settings import Settings
-from .spool import Spool, open_spool
+from .spool import Spool, SpoolInUse, open_spool
 from .threads import usable_threads
 
 logger = logging.getLogger(__name__)
@@ -176,10 +176,22 @@ class Service:
     async def _open_spool(self) -> Spool | None:
         """Before anything else is started: the operator must mend one that cannot be used."""
         settings = self.settings
-        if self.record_mode != "off" and settings.spool == "on":
-            self._spool = await asyncio.to_thread(
-                open_spool, settings.spool_folder, settings.spool_max_bytes, self.metrics
-            )
+        if self.record_mode == "off" or settings.spool == "strict":
+            return None
+        told = False
+        while self._spool is None:
+            try:
+                self._spool = await asyncio.to_thread(
+                    open_spool, settings.spool_folder, settings.spool_max_bytes, self.metrics
+                )
+            except SpoolInUse as error:
+                if not settings.spool_adopt:
+                    raise
+                # Another server adopted it while this one was gone, and gives it back empty.
+                if not told:
+                    logger.info("Waiting until another server has drained: %s", error.message)
+                told = True
+                await asyncio.sleep(RETRY_SECONDS)
         return self._spool
 
     def _begin_log(self, database: Database, spool: Spool) -> None:

@@ -8,7 +8,7 @@ inspect.py    what is there, for a person
 
 from .folder import FolderInUse
 from .inspect import Summary, inspect
-from .spool import MOST_ROWS, Chunk, Spool, SpoolFull, open_spool
+from .spool import MOST_ROWS, Chunk, Spool, SpoolFull, SpoolInUse, open_spool
 
 __all__ = [
     "MOST_ROWS",
@@ -16,6 +16,7 @@ __all__ = [
     "FolderInUse",
     "Spool",
     "SpoolFull",
+    "SpoolInUse",
     "Summary",
     "inspect",
     "open_spool",

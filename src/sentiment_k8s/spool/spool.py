@@ -53,6 +53,10 @@ class SpoolFull(DatabaseUnavailable):
     """The spool has no room for these rows."""
 
 
+class SpoolInUse(SettingsError):
+    """Another process holds the spool's folder."""
+
+
 @dataclass(slots=True)
 class Segment:
     """A file of records. `size` bytes of it are on disk for certain; `position` says how many of
@@ -327,18 +331,24 @@ def open_spool(folder: Path, max_bytes: int, metrics: Metrics) -> Spool:
     """The spool in a folder.
 
     Raises:
+        SpoolInUse: another process has it.
         SettingsError: it cannot be used, and why, in one sentence.
     """
+    others = (
+        "choose another folder with SENTIMENT_SPOOL_DIR, or do without by SENTIMENT_SPOOL=strict"
+    )
     try:
         return Spool(folder, max_bytes, metrics)
     except FolderInUse as error:
-        reason = f"is in use by another sentiment ({error}): stop that one"
+        raise SpoolInUse(
+            f"The spool's folder {folder} is in use by another sentiment ({error}): stop that one, "
+            f"{others}."
+        ) from None
     except OSError as error:
-        reason = f"cannot be used ({error.strerror or error}): make it writable"
-    raise SettingsError(
-        f"The spool's folder {folder} {reason}, choose another folder with SENTIMENT_SPOOL_DIR, or "
-        "do without by SENTIMENT_SPOOL=strict."
-    )
+        raise SettingsError(
+            f"The spool's folder {folder} cannot be used ({error.strerror or error}): make it "
+            f"writable, {others}."
+        ) from error
 
 
 def _encoded(rows: Sequence[PredictionRow]) -> tuple[bytes, dict[UUID, str]]:
