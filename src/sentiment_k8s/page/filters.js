@@ -42,12 +42,14 @@ function sent(name, value) {
   return value;
 }
 
-/** Offer labels and models: the server's own, and those that earlier ones have left in the log. */
-export function offer(labels, models) {
-  add("label-filter", [...modelLabels(), ...labels], (label) => ({ value: label, text: label }));
-  add("models", models, (model) => ({ value: model }));
+/** Offer labels: the model's, and those that earlier ones have left in the log. */
+export function offerLabels(logged) {
+  add("label-filter", [...modelLabels(), ...logged], (label) => ({ value: label, text: label }));
   byId("score-unit").textContent = isShare() ? "Score, %" : "Score";
 }
+
+/** Offer models as they are seen. */
+export const offerModels = (models) => add("models", models, (model) => ({ value: model }));
 
 function add(id, values, attributesOf) {
   const choice = byId(id);

@@ -4,12 +4,13 @@ import { forgetToken, getPredictions, keepToken, readToken } from "./api.js";
 import { byId, el, say } from "./dom.js";
 import { startDownload } from "./download.js";
 import { readFigures, startFigures, stopFigures } from "./figures.js";
-import { filters, offer, startFilters } from "./filters.js";
+import { filters, offerLabels, offerModels, startFilters } from "./filters.js";
 import { clearLatest, countShown, isShown, showLatest, showOlder } from "./latest.js";
 import { pausePolls, poller } from "./poll.js";
 
 const POLL = 2000; // ms
 const ROWS = 20; // a page
+const MOST_PAGES = 10; // without a row, at a wish for older ones
 const MOST_ROWS = 1000; // on the screen; a download has all
 const NOTHING_RECORDED =
   "Nothing is recorded: this server answers and keeps nothing. " +
@@ -28,7 +29,7 @@ let writable = null; // null until the server has said
  */
 export function startLog(onAway) {
   away = onAway;
-  startFigures(({ totals }) => offer(Object.keys(totals), []));
+  startFigures(({ totals }) => offerLabels(Object.keys(totals)));
   startFilters(showOther);
   startDownload();
   byId("latest-more").addEventListener("click", readOlder);
@@ -81,10 +82,7 @@ async function read(isStale) {
 function show({ predictions, next }, asked) {
   open();
   say(byId("latest-status"), "");
-  offer(
-    [],
-    predictions.map(({ model }) => model),
-  );
+  offerModels(predictions.map(({ model }) => model));
   // Older rows stay below the newest, unless so many came that there is a gap between them.
   const isGap = predictions.length > 0 && !isShown(predictions);
   if (isGap || countShown() > MOST_ROWS) hasOlder = false;
@@ -97,10 +95,14 @@ async function readOlder() {
   const asked = filters();
   hasOlder = true; // already now, or a poll might take away the row that they follow
   try {
-    const { predictions, next } = await getPredictions({ limit: ROWS, cursor: older, ...asked });
-    if (JSON.stringify(asked) !== JSON.stringify(filters())) return; // another choice was made
-    showOlder(predictions);
-    older = next;
+    // A page may be empty and yet not the last: the server looks at so many rows for each.
+    for (let pages = 0; pages < MOST_PAGES && older !== null; pages += 1) {
+      const { predictions, next } = await getPredictions({ limit: ROWS, cursor: older, ...asked });
+      if (JSON.stringify(asked) !== JSON.stringify(filters())) return; // another choice was made
+      showOlder(predictions);
+      older = next;
+      if (predictions.length > 0) break;
+    }
     sayWhatIsLeft(asked);
   } catch (error) {
     refuse(error);
@@ -114,7 +116,6 @@ function sayWhatIsLeft(asked) {
   const nothing = Object.keys(asked).length
     ? "No prediction is like that."
     : "Nothing yet. The next prediction appears here.";
-  // The server looks at so many rows a page: there may be some further back.
   const sentence = older === null ? nothing : "None among the newest: there are older ones.";
   byId("latest-empty").textContent = countShown() > 0 ? "" : sentence;
 }

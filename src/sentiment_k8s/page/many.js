@@ -6,7 +6,7 @@ import { byId, el, saveFile, say } from "./dom.js";
 import { formatCount, formatSeconds, plural } from "./format.js";
 import { inOrder, legend, scoreText, tag } from "./labels.js";
 import { submitByKeys } from "./one.js";
-import { chosen, closeFile, openFile, showFile, showSample } from "./source.js";
+import { acceptDrops, chosen, closeFile, openFile, showFile, showSample } from "./source.js";
 
 const SHOWN = 1000; // rows in the table; a browser is slow with more, the download has all
 
@@ -31,7 +31,7 @@ export function startMany(onEnd) {
   byId("many-cancel").addEventListener("click", () => running?.abort());
   byId("many-resume").addEventListener("click", () => work(onEnd));
   byId("many-download").addEventListener("click", download);
-  acceptDrops(byId("many"));
+  acceptDrops(byId("many"), open);
 }
 
 async function open(file) {
@@ -43,22 +43,6 @@ async function open(file) {
   } catch (error) {
     say(byId("many-status"), error.message, "error");
   }
-}
-
-function acceptDrops(zone) {
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  // A file dropped beside the zone would otherwise replace the page.
-  for (const name of ["dragover", "drop"]) {
-    window.addEventListener(name, (event) => hasFiles(event) && event.preventDefault());
-  }
-  zone.addEventListener("dragover", (event) => zone.classList.toggle("dropping", hasFiles(event)));
-  zone.addEventListener("dragleave", (event) => {
-    if (!zone.contains(event.relatedTarget)) zone.classList.remove("dropping");
-  });
-  zone.addEventListener("drop", (event) => {
-    zone.classList.remove("dropping");
-    if (hasFiles(event)) open(event.dataTransfer.files[0]);
-  });
 }
 
 function begin(onEnd) {

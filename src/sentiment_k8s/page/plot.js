@@ -4,7 +4,8 @@
 import { svg } from "./dom.js";
 
 const HEIGHT = 190;
-const TOP = 8;
+const TOP = 10;
+const RIGHT = 10;
 const BOTTOM = 24;
 const CAPTION_ROOM = 64; // px that a caption below the axis needs
 
@@ -20,7 +21,8 @@ export function plot(host, { sentence, slots, ticks, format, captions, draw, onP
   const width = Math.max(240, host.clientWidth);
   const words = ticks.map((tick) => format(tick));
   const left = 10 + 8 * Math.max(...words.map((word) => word.length));
-  const slot = (width - left) / slots;
+  const right = width - RIGHT;
+  const slot = (right - left) / slots;
   const [low, high] = [ticks[0], ticks.at(-1)];
   const yOf = (value) => TOP + ((HEIGHT - TOP - BOTTOM) * (high - value)) / (high - low);
   const xOf = (at) => left + at * slot;
@@ -39,9 +41,9 @@ export function plot(host, { sentence, slots, ticks, format, captions, draw, onP
   chart.setAttribute("role", "img");
   chart.setAttribute("aria-label", sentence);
   chart.append(
-    ...ticks.flatMap((tick, index) => gridLine(words[index], yOf(tick), left, width)),
+    ...ticks.flatMap((tick, index) => gridLine(words[index], yOf(tick), left, right)),
     ...Array.from({ length: slots }, (_, index) => column(index)),
-    svg("line", { class: "axis", x1: left, x2: width, y1: yOf(low), y2: yOf(low) }),
+    svg("line", { class: "axis", x1: left, x2: right, y1: yOf(low), y2: yOf(low) }),
     ...wordsBelow(captions, xOf, width),
   );
   host.replaceChildren(chart);
@@ -69,9 +71,9 @@ export function ticksFor(low, high, least) {
   return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
 }
 
-function gridLine(text, y, left, width) {
+function gridLine(text, y, left, right) {
   return [
-    svg("line", { class: "grid", x1: left, x2: width, y1: y, y2: y }),
+    svg("line", { class: "grid", x1: left, x2: right, y1: y, y2: y }),
     svg("text", { x: left - 8, y: y + 4, "text-anchor": "end", text }),
   ];
 }

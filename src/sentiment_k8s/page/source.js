@@ -20,6 +20,23 @@ export async function openFile(file) {
   showFile();
 }
 
+/** Have `zone` take files that are dropped on it: `open(file)` is called with the first. */
+export function acceptDrops(zone, open) {
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  // A file dropped beside the zone would otherwise replace the page.
+  for (const name of ["dragover", "drop"]) {
+    window.addEventListener(name, (event) => hasFiles(event) && event.preventDefault());
+  }
+  zone.addEventListener("dragover", (event) => zone.classList.toggle("dropping", hasFiles(event)));
+  zone.addEventListener("dragleave", (event) => {
+    if (!zone.contains(event.relatedTarget)) zone.classList.remove("dropping");
+  });
+  zone.addEventListener("drop", (event) => {
+    zone.classList.remove("dropping");
+    if (hasFiles(event)) open(event.dataTransfer.files[0]);
+  });
+}
+
 /** Go back to the field. */
 export function closeFile() {
   table = null;
