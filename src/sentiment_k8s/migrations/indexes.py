@@ -1,10 +1,13 @@
 """An index on the partitioned log, made while rows come in."""
 
+import logging
 import time
 
 from alembic import op
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
+
+logger = logging.getLogger(__name__)
 
 LOCK_NOT_AVAILABLE = "55P03"
 RETRY_SECONDS = 0.2
@@ -44,6 +47,7 @@ def create_index(name: str, columns: str, of_partition: str) -> None:
             index = f"{partition}_{of_partition}"
             if connection.scalar(text(IS_INVALID), {"name": index}):
                 op.execute(f"DROP INDEX CONCURRENTLY {index}")
+            logger.info("Indexing %s while rows come in: %s", partition, columns)
             op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index} ON {partition} {columns}")
         _alone(connection, f"CREATE INDEX IF NOT EXISTS {name} ON predictions {columns}")
 
