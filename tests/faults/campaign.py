@@ -4,13 +4,11 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from math import inf
 from pathlib import Path
 from uuid import UUID
-
-import click
 
 from sentiment_k8s.records import EPOCH, time_in
 
@@ -32,7 +30,17 @@ REPLAYS = 5  # answers that are asked for once more after each round
 ROWS = "SELECT id, text, prediction FROM predictions WHERE created_at >= $1"
 
 
-def campaign(rounds: int, seed: int, *, most_seconds: float = 5.0, spool: str = "on") -> Report:
+Follow = Callable[[str, Report], None]
+
+
+def campaign(
+    rounds: int,
+    seed: int,
+    *,
+    most_seconds: float = 5.0,
+    spool: str = "on",
+    follow: Follow = lambda _, __: None,
+) -> Report:
     """Do faults, singly and in pairs, heal each, and look at the log after it.
 
     Args:
@@ -40,6 +48,7 @@ def campaign(rounds: int, seed: int, *, most_seconds: float = 5.0, spool: str = 
         seed: of everything that is left to chance but the machine's own timing.
         most_seconds: that a fault lasts.
         spool: the server's setting, `on` or `strict`.
+        follow: is called after each round with what was done and with the report so far.
 
     Returns:
         What became of it; `violations` is empty if all held.
@@ -48,7 +57,7 @@ def campaign(rounds: int, seed: int, *, most_seconds: float = 5.0, spool: str = 
     with tempfile.TemporaryDirectory(prefix="sentiment-faults-") as name:
         folder = Path(name)
         with scene(folder, random.Random(seed), spool=spool) as parts:
-            Campaign(parts, report, most_seconds, spool).run(rounds)
+            Campaign(parts, report, most_seconds, spool).run(rounds, follow)
         with report.expecting("after the end"):
             assert not left_in(folder), f"still running: {left_in(folder)}"
     return report
@@ -87,18 +96,18 @@ class Campaign:
             and (spool == "on" or "spool" not in fault.on)
         ]
 
-    def run(self, rounds: int) -> None:
+    def run(self, rounds: int, follow: Follow) -> None:
         """Do so many rounds, then stop the server and look at the whole log."""
-        began = time.monotonic()
+        self._began = time.monotonic()
         self._scene.background.run(self._load.start())
         dealing = dealt(self._scene.choice, self._faults)
         for number, faults in zip(range(rounds), dealing, strict=False):
             self._round(f"round {number}, {names(faults)}", faults)
-            seconds, answers = time.monotonic() - began, len(self._load.given)
-            click.echo(f"{number:4} {seconds:6.0f} s {answers:7} answers  {names(faults)}")
+            self._note_figures()
+            follow(names(faults), self._report)
         self._scene.background.run(self._load.stop())
         self._end()
-        self._note_figures(rounds, time.monotonic() - began)
+        self._note_figures()
 
     def _round(self, name: str, faults: list[Fault]) -> None:
         since = time.monotonic()
@@ -176,14 +185,12 @@ class Campaign:
             peak = self._scene.server.peak_bytes / MIB
             assert peak <= MOST_MEBIBYTES, f"the server took {peak:.0f} MiB of memory"
 
-    def _note_figures(self, rounds: int, seconds: float) -> None:
-        given, failed = self._load.given, self._load.failed
+    def _note_figures(self) -> None:
+        given, failed = list(self._load.given), list(self._load.failed)
         self._report.figures = {
-            "rounds": rounds,
             "faults": self._report.faults.total(),
             "requests answered": len(given),
             "texts answered": sum(len(one.ids) for one in given),
-            "rows": len(self._rows(EPOCH)),
             "rows through the spool": self._scene.server.spooled,
             "requests failed": len(failed),
             "retries with a key": self._load.retries,
@@ -194,7 +201,7 @@ class Campaign:
             "longest wait, s": round(max(_waits(given, failed)), 2),
             "longest recovery, s": round(max(self._report.recovery_seconds, default=0.0), 2),
             "memory peak, MiB": round(self._scene.server.peak_bytes / MIB),
-            "seconds": round(seconds),
+            "seconds": round(time.monotonic() - self._began),
         }
 
 
