@@ -1,6 +1,7 @@
 """The campaign from the command line: `python -m tests.faults --rounds 200`."""
 
 import secrets
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from .report import Report
 )
 def main(rounds: int, seed: int | None, most_seconds: float, spool: str, path: Path | None) -> None:
     """Do faults to a server under load; fail if an answer is lost or a row is there twice."""
+    for ending in (signal.SIGINT, signal.SIGTERM):  # both leave nothing behind
+        signal.signal(ending, signal.default_int_handler)
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     click.echo(f"seed {seed}")
 
