@@ -41,7 +41,7 @@ def strict_server(postgres: EmbeddedPostgres, tmp_path: Path) -> Iterator[Runnin
 
 
 def predict(server: RunningServer, text: str) -> httpx.Response:
-    return httpx.get(f"{server.url}/predict", params={"text": text}, timeout=10)
+    return httpx.get(f"{server.url}/predict", params={"text": text}, timeout=20)
 
 
 def answered(server: RunningServer, *texts: str) -> list[str]:
@@ -52,15 +52,15 @@ def answered(server: RunningServer, *texts: str) -> list[str]:
 
 
 def record_health(server: RunningServer) -> dict[str, Any]:
-    health = httpx.get(f"{server.url}/health").json()
+    health = httpx.get(f"{server.url}/health", timeout=20).json()
     assert health["status"] == "healthy"
-    assert httpx.get(f"{server.url}/health/ready").is_success
+    assert httpx.get(f"{server.url}/health/ready", timeout=20).is_success
     record: dict[str, Any] = health["record"]
     return record
 
 
 def wait_for(what: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 40
     while not what():
         assert time.monotonic() < give_up
         time.sleep(0.01)

@@ -7,6 +7,7 @@ server asks at every start, and the answer is nearly always that there is nothin
 """
 
 import asyncio
+import importlib
 import logging
 import time
 
@@ -121,6 +122,8 @@ async def _lock(connection: asyncpg.Connection, place: str) -> None:
 
 async def _upgrade(dsn: str, found: str | None) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own plugins
+    # In a thread: a server that found its PostgreSQL empty answers meanwhile.
+    await asyncio.to_thread(importlib.import_module, f"{__name__}.runner")
     from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from .runner import run_upgrade
