@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,18 +56,16 @@ class Postgres:
 
     def kill_a_session(self) -> None:
         """End one of its processes at once: it takes the others down and recovers."""
-        os.kill(_children_of(self._pid)[-1], signal.SIGKILL)
+        _send(signal.SIGKILL, _children_of(self._pid)[-1:])
 
     def pause(self) -> None:
         """The kernel still accepts connections, and nothing answers on them."""
         self._paused = [self._pid, *_children_of(self._pid)]
-        for pid in self._paused:
-            os.kill(pid, signal.SIGSTOP)
+        _send(signal.SIGSTOP, self._paused)
 
     def resume(self) -> None:
         """End a pause, if there is one."""
-        for pid in self._paused:
-            os.kill(pid, signal.SIGCONT)
+        _send(signal.SIGCONT, self._paused)
         self._paused = []
 
     def configure(self, line: str) -> None:
@@ -158,6 +156,12 @@ class Server:
         flags = ["--port", str(self.port)]
         server = running_server(self._data_dir, *flags, **self._variables)
         return self._running.enter_context(server)
+
+
+def _send(how: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # a worker that has just ended
+            os.kill(pid, how)
 
 
 def _children_of(pid: int) -> list[int]:
