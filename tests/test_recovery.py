@@ -151,7 +151,7 @@ def test_a_hung_postgresql_is_found_within_a_second_and_fails_nobody(
         asking = False
         for client in clients:
             client.result()
-    assert slowest < 1.5  # 0.8 of waiting for PostgreSQL, and a busy machine
+    assert slowest < 2  # 0.8 of waiting for PostgreSQL, and a busy machine
     wait_until_drained(server_beside)
     assert ids_in(postgres) == Counter(ids)
 
@@ -307,5 +307,5 @@ def test_without_a_spool_a_hung_postgresql_is_503_within_a_second(
         for _ in range(2):
             response = predict(strict_server, "meanwhile")
             assert_nothing_is_claimed(response)
-            assert response.elapsed.total_seconds() < 1.5
+            assert response.elapsed.total_seconds() < 2  # 0.8, and a busy machine
     wait_for(lambda: predict(strict_server, "back").is_success)
