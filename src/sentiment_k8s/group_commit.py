@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -13,7 +14,7 @@ MOST_ROWS_IN_A_COMMIT = 1024
 MOST_CHARACTERS_IN_A_COMMIT = 4 * 1024 * 1024  # of text: huge rows must not delay each other
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Waiter(Generic[Entry, Result]):
     entry: Entry
     done: asyncio.Future[Result]
@@ -53,10 +54,16 @@ class GroupCommit(ABC, Generic[Entry, Result]):
             Exception: as `commit` answered or raised for it.
         """
         done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiter(entry, done))
+        waiter = _Waiter(entry, done)
+        self._waiting.append(waiter)
         if self._writer is None:
             self._writer = asyncio.create_task(self._write_all(), name=self._name)
-        return await done
+        try:
+            return await done
+        except asyncio.CancelledError:  # nothing is kept of it, however long a commit hangs
+            with suppress(ValueError):
+                self._waiting.remove(waiter)
+            raise
 
     async def close(self) -> None:
         """Wait until everything that was handed in has its outcome."""
