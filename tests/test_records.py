@@ -69,14 +69,22 @@ def test_a_time_is_always_the_one_in_its_id() -> None:
         assert identity.int >> 80 == created_at.timestamp() * 1000
 
 
-def test_ids_rise_while_the_clock_is_set_back() -> None:
+def test_ids_rise_while_the_clock_is_set_back_a_little() -> None:
     clock = SetClock(NOON_NS)
     identities = Identities(clock)
     before, _ = identities.next()
-    clock.nanoseconds -= 3600 * 1_000_000_000
+    clock.nanoseconds -= 5 * 1_000_000_000
     after, created_at = identities.next()
     assert after > before
     assert created_at == NOON
+
+
+def test_a_clock_that_had_been_far_ahead_and_was_mended_is_followed() -> None:
+    clock = SetClock(NOON_NS + 3600 * 1_000_000_000)
+    identities = Identities(clock)
+    identities.next()
+    clock.nanoseconds = NOON_NS
+    assert identities.next()[1] == NOON
 
 
 def test_ids_of_two_servers_in_the_same_millisecond_differ() -> None:
@@ -108,6 +116,22 @@ async def test_rows_that_arrive_during_a_commit_share_the_next_one() -> None:
     store.release()
     await asyncio.gather(*calls)
     assert texts(store) == [["one"], ["two", "three", "four"]]
+
+
+async def test_a_commit_that_hangs_keeps_nothing_of_those_who_have_gone() -> None:
+    store = MemoryStore()
+    store.hold()
+    recorder = Recorder(store, Metrics())
+    calls = await in_flight(recorder, ["one"])
+    await store.under_way.wait()
+    gone = await in_flight(recorder, ["two"], ["three"])
+    for call in gone:
+        call.cancel()
+    await asyncio.gather(*gone, return_exceptions=True)
+    assert not recorder._waiting
+    store.release()
+    await asyncio.gather(*calls)
+    assert texts(store) == [["one"]]
 
 
 async def test_a_failed_commit_fails_exactly_its_waiters_and_the_next_one_works() -> None:

@@ -15,6 +15,9 @@ from .metrics import Metrics
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_MILLISECONDS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 
+# A clock that is set back by more had been wrong: rows must not have its times for hours.
+MOST_AHEAD_MILLISECONDS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class PredictionRow:
@@ -42,7 +45,8 @@ class PredictionRow:
 
 
 class Identities:
-    """Makes UUIDv7 ids that rise within a process (RFC 9562, section 6.2, method 1).
+    """Makes UUIDv7 ids that rise within a process (RFC 9562, section 6.2, method 1), unless a clock
+    is set back by more than some seconds.
 
     Args:
         clock: nanoseconds since 1970.
@@ -56,9 +60,9 @@ class Identities:
     def next(self) -> tuple[UUID, datetime]:
         """A new id and the time in it."""
         now = self._clock() // 1_000_000
-        if now > self._milliseconds:
+        if now > self._milliseconds or now < self._milliseconds - MOST_AHEAD_MILLISECONDS:
             self._milliseconds, self._counter = now, 0
-        else:  # the same millisecond, or a clock that was set back
+        else:  # the same millisecond, or a clock that was set back a little
             self._counter += 1
             if self._counter > 0xFFF:
                 self._milliseconds, self._counter = self._milliseconds + 1, 0
