@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sentiment_k8s.spool.folder import BLOCK, FolderInUse, FolderLock, read_at, write_file
+from sentiment_k8s.spool.format import is_torn
 
 
 def test_a_folder_is_for_one_at_a_time_and_its_holder_is_named(tmp_path: Path) -> None:
@@ -14,6 +15,11 @@ def test_a_folder_is_for_one_at_a_time_and_its_holder_is_named(tmp_path: Path) -
     with pytest.raises(FolderInUse, match=f"process {os.getpid()}"):
         FolderLock(tmp_path)
     lock.close()
+    FolderLock(tmp_path).close()
+
+
+def test_a_full_disk_does_not_keep_a_folder_from_its_user(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to("/dev/full")
     FolderLock(tmp_path).close()
 
 
@@ -51,7 +57,7 @@ def test_a_file_is_read_from_a_place_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/self/mem has read errors at will")
-def test_what_the_disk_cannot_give_is_zeros_and_its_neighbours_are_read() -> None:
+def test_what_the_disk_cannot_give_is_no_torn_write_and_its_neighbours_are_read() -> None:
     library = ctypes.CDLL(None)
     library.mmap.restype = ctypes.c_void_p
     how = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
@@ -60,6 +66,8 @@ def test_what_the_disk_cannot_give_is_zeros_and_its_neighbours_are_read() -> Non
     library.munmap(ctypes.c_void_p(address + BLOCK), BLOCK)  # reading it is EIO from now on
     fd = os.open("/proc/self/mem", os.O_RDONLY)
     try:
-        assert read_at(fd, address, 3 * BLOCK) == b"x" * BLOCK + bytes(BLOCK) + b"x" * BLOCK
+        unreadable = read_at(fd, address + BLOCK, BLOCK)
+        assert not is_torn(unreadable)
+        assert read_at(fd, address, 3 * BLOCK) == b"x" * BLOCK + unreadable + b"x" * BLOCK
     finally:
         os.close(fd)

@@ -8,6 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 BLOCK = 4096
+PID_BYTES = 32
+# Stands for bytes that the disk cannot give. Not zeros, which a write that was cut may leave.
+UNREADABLE = b"\xff"
 
 # fdatasync writes the size too when that has changed; macOS has none.
 sync = os.fdatasync if sys.platform == "linux" else os.fsync
@@ -38,8 +41,8 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "lock"
         self._fd = self._take()
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # a full disk, which the drain will empty
+            os.pwrite(self._fd, str(os.getpid()).encode().ljust(PID_BYTES), 0)
 
     def remove(self) -> None:
         """Take the file away, of a folder that nobody needs any more."""
@@ -59,7 +62,7 @@ class FolderLock:
                     if os.path.samestat(os.fstat(fd), os.stat(self.path)):  # noqa: PTH116
                         return fd
             except BlockingIOError:
-                holder = os.read(fd, 32).decode(errors="replace") or "unknown"
+                holder = os.read(fd, PID_BYTES).decode(errors="replace").strip() or "unknown"
                 os.close(fd)
                 raise FolderInUse(holder) from None
             except BaseException:
@@ -108,7 +111,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_at(fd: int, start: int, size: int) -> bytes:
-    """Bytes of a file, at most as many as there are; zeros for those that the disk cannot give."""
+    """Bytes of a file, at most as many as there are; `UNREADABLE` for those that the disk cannot
+    give."""
     try:
         return _read(fd, start, size)
     except OSError as error:
@@ -120,7 +124,7 @@ def read_at(fd: int, start: int, size: int) -> bytes:
         try:
             blocks.append(_read(fd, position, wanted))
         except OSError:
-            blocks.append(bytes(wanted))
+            blocks.append(UNREADABLE * wanted)
     return b"".join(blocks)
 
 
