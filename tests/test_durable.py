@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from sentiment_k8s.database import Database
-from sentiment_k8s.durable import DurableLog
+from sentiment_k8s.durable import FIRST_ROWS, DurableLog
 from sentiment_k8s.errors import DatabaseUnavailable, RowsRefused
 from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.migrations import upgrade
@@ -35,6 +35,12 @@ SLOW = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN PERFORM pg_sleep(0.4); RETURN NULL; END $$;
 CREATE TRIGGER slow BEFORE INSERT ON predictions FOR EACH STATEMENT EXECUTE FUNCTION slow()
+"""
+COUNTED = """
+CREATE TABLE chunks ();
+CREATE FUNCTION counted() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO chunks DEFAULT VALUES; RETURN NULL; END $$;
+CREATE TRIGGER counted AFTER INSERT ON predictions FOR EACH STATEMENT EXECUTE FUNCTION counted()
 """
 ERASE = """
 INSERT INTO erasures (what, salt, digests)
@@ -305,6 +311,34 @@ async def test_a_row_that_postgresql_refuses_is_set_aside_and_the_others_are_dra
         assert b'"bad"' in refused.read_bytes()
         assert log.spool.damaged_records == 1
     assert await logged(database_dsn) == ["one", "two"]
+
+
+async def test_chunks_grow_where_a_commit_takes_long_whatever_its_size(
+    database_dsn: str, folder: Path
+) -> None:
+    spool = Spool(folder, PLENTY, Metrics())
+    spool.append([example_row(str(number)) for number in range(50 * FIRST_ROWS)])
+    spool.close()
+    await execute(database_dsn, SLOW, COUNTED)
+    async with durable_log(database_dsn, folder) as log:
+        await wait_for(lambda: not log.spool.rows)
+        await execute(database_dsn, "DROP TRIGGER slow ON predictions")
+    [found] = await fetch(database_dsn, "SELECT count(*) FROM chunks")
+    assert found["count"] < 25
+
+
+async def test_a_disk_that_fails_the_drain_keeps_no_new_row_from_postgresql(
+    database_dsn: str, folder: Path
+) -> None:
+    async with durable_log(database_dsn, folder) as log:
+        async with locked_table(database_dsn) as other:
+            await insert(log, "bad")
+            await other.execute("ALTER TABLE predictions ADD CHECK (text <> 'bad')")
+        (folder / "damaged").touch()  # so nothing can be set aside
+        await wait_for(lambda: not log.away)
+        await insert(log, "direct")
+        assert log.spool.rows == 1
+    assert await logged(database_dsn) == ["direct"]
 
 
 # When neither can be had

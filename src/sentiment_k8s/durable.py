@@ -8,6 +8,7 @@ group that was given up may have been committed after all: its rows are one with
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,8 @@ Result = TypeVar("Result")
 
 RETRY_SECONDS = 0.5  # while PostgreSQL is away
 # The first chunk is like any other commit, and shows whether commits are to be had; then chunks
-# grow as long as they do not keep PostgreSQL busy for longer than this.
+# grow as long as they do not keep PostgreSQL busy for so much longer than the fastest one: a commit
+# may take long whatever its size (a slow disk, a standby far away).
 FIRST_ROWS = 32
 CHUNK_SECONDS = 0.2
 
@@ -177,10 +179,17 @@ class DurableLog:
                     await self._something_to_do.wait()
 
     async def _drain_once(self) -> None:
-        await drain(self._disk, self._database, self._metrics, self._after_chunk)
+        try:
+            await drain(self._disk, self._database, self._metrics, self._after_chunk)
+        except OSError:  # of our disk, which must not keep new rows from PostgreSQL
+            await self._ask()
+            raise
         if not self._something_to_do.is_set():
             self._drained.set()
-        if self.away:  # and the spool is empty, so nothing has shown yet whether it is back
+        await self._ask()
+
+    async def _ask(self) -> None:
+        if self.away:  # no chunk has shown yet whether PostgreSQL is back
             started = time.monotonic()
             await self._database.insert_spooled([])
             self._look(time.monotonic() - started)
@@ -205,12 +214,14 @@ async def drain(
         DatabaseUnavailable: PostgreSQL is away; what is left stays in the spool.
         OSError: the disk failed.
     """
-    rows = FIRST_ROWS
+    rows, fastest = FIRST_ROWS, math.inf
     while chunk := await disk.run(disk.spool.read, rows):
         started = time.monotonic()
         refused = await database.insert_spooled(chunk.rows)
         seconds = time.monotonic() - started
         await disk.run(disk.spool.done, chunk, refused)
         metrics.drained.inc(len(chunk.rows) - len(refused))
-        rows = min(2 * rows, MOST_ROWS) if seconds < CHUNK_SECONDS else max(rows // 2, FIRST_ROWS)
+        fastest = min(fastest, seconds)
+        grow = seconds < fastest + CHUNK_SECONDS
+        rows = min(2 * rows, MOST_ROWS) if grow else max(rows // 2, FIRST_ROWS)
         await after_chunk(seconds)

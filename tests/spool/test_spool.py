@@ -298,6 +298,29 @@ def test_rows_that_postgresql_refuses_are_set_aside(spool: Spool, metrics: Metri
     assert count(metrics, "sentiment_spool_damaged_records_total") == 1
 
 
+# Files that somebody takes away, or that stay
+
+
+def test_no_row_goes_to_a_segment_that_was_removed(spool: Spool, metrics: Metrics) -> None:
+    append(spool, "lost")
+    segments(spool)[0].unlink()
+    append(spool, "kept")
+    assert drained(spool) == ["kept"]
+    assert count(metrics, "sentiment_spool_damaged_records_total") == 1
+
+
+def test_a_drained_segment_that_cannot_be_removed_does_not_stop_the_others(spool: Spool) -> None:
+    append(spool, "one")
+    [segment] = segments(spool)
+    chunk = spool.read()
+    assert chunk
+    segment.rename(segment.with_suffix(".moved"))
+    segment.mkdir()
+    spool.done(chunk)
+    append(spool, "two")
+    assert drained(spool) == ["two"]
+
+
 # Limits of the disk
 
 

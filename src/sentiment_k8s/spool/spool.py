@@ -168,9 +168,14 @@ class Spool:
             OSError: the disk failed.
         """
         while self._segments:
-            if chunk := self._read(self._segments[0], most_rows):
-                return chunk
-            self._drop(self._segments[0])
+            segment = self._segments[0]
+            try:
+                if chunk := self._read(segment, most_rows):
+                    return chunk
+            except FileNotFoundError:
+                logger.error("%d rows are lost: %s was removed.", segment.rows, segment.path)
+                self._metrics.spool_damaged_records.inc(segment.rows)
+            self._drop(segment)
         return None
 
     def done(self, chunk: Chunk, refused: Collection[int] = ()) -> None:
@@ -247,7 +252,9 @@ class Spool:
 
     def _open_segment(self) -> int:
         if self._fd is not None and self._segments[-1].size < SEGMENT_BYTES:
-            return self._fd
+            removed = not os.fstat(self._fd).st_nlink  # what is written there goes nowhere
+            if not removed:
+                return self._fd
         self._close_segment()
         self._number += 1
         path = self.folder / f"{self._number:016d}.spool"
@@ -280,9 +287,13 @@ class Spool:
     def _drop(self, segment: Segment) -> None:
         if segment is self._segments[-1]:
             self._close_segment()
-        segment.path.unlink(missing_ok=True)
         self._segments.remove(segment)
-        self.writable = True  # there is room again
+        try:
+            segment.path.unlink(missing_ok=True)
+        except OSError as error:  # the next start drains it again, which does no harm
+            logger.error("%s is drained but stays: %s", segment.path, error.strerror)
+        else:
+            self.writable = True  # there is room again
 
     def _read(self, segment: Segment, most_rows: int) -> Chunk | None:
         left = segment.size - segment.position
@@ -374,7 +385,7 @@ def records_in(damage: bytes) -> int:
 
 
 def content_of(path: Path, start: int = 0, size: int | None = None) -> bytes:
-    """Bytes of a file from a place on; all by default, zeros for those that cannot be read."""
+    """Bytes of a file from a place on, all by default; see `read_at` for unreadable ones."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return read_at(fd, start, os.fstat(fd).st_size - start if size is None else size)
