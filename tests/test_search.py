@@ -169,13 +169,13 @@ def flat(lists: Sequence[list[float]]) -> list[float]:
 
 
 class TestManyRows:
-    async def test_a_page_ends_where_enough_rows_were_looked_at(
+    async def test_rows_of_a_score_are_found_by_index_behind_many_others(
         self, database: Database, database_dsn: str
     ) -> None:
         number = 2 * ROWS_A_LOOK + 100
         await many_rows(database_dsn, number)
         found = await pages(database, Filters(min_score=ROWS_A_LOOK + 50))
-        assert found[0] == []
+        assert {len(page) for page in found[:-1]} == {50}
         assert flat(found) == list(range(ROWS_A_LOOK + 50, number + 1))
         assert await pages(database, Filters(max_score=0)) == [[]]
 

@@ -25,6 +25,7 @@ ROWS_A_LOOK = 10_000
 ROWS_A_LOOK_FOR_WORDS = 4_000
 ROWS_A_LOOK_FOR_ALTERNATIVES = 500
 ROWS_IN_A_WINDOW = 2_000
+WINDOWS = 12
 GROWTH = 4
 SHORTEST = timedelta(seconds=1)
 FIRST_ID = UUID(int=0)
@@ -71,6 +72,12 @@ FROM (SELECT *, {{filters}} AS matches, count(*) OVER () AS looked_at FROM found
 WHERE matches OR looked_at = {ROWS_IN_A_WINDOW}
 ORDER BY created_at DESC, id DESC LIMIT {{limit}} + 1
 """  # noqa: S608
+
+# The log may have been idle for days before it was looked at.
+BOUNDS = """
+SELECT (SELECT min(created_at) FROM predictions) AS oldest,
+    (SELECT max(created_at) FROM predictions WHERE created_at <= $1) AS newest
+"""
 
 WORDS = "sentiment_words(text) @@ sentiment_search({})"
 # Cheaper by far than a row's words, and true wherever they match: each word that is asked for is
@@ -188,6 +195,7 @@ async def find(
     found = Found([row for row in rows if row["matches"]], position_of(rows[-1]))
     if filters.may_be_sparse and rows[-1]["looked_at"] == most and len(found.rows) < limit:
         started = datetime.now(UTC) if position is None else position[0]
+        started = min(started, filters.until or started)
         await _look_back(connection, filters, limit, found, started, page_bytes)
     return found
 
@@ -202,11 +210,14 @@ async def _look_back(
 ) -> None:
     """Add what the indexes of words and scores find further back."""
     assert found.position is not None  # noqa: S101  # as `find` calls it
-    oldest = await connection.fetchval("SELECT min(created_at) FROM predictions") or started
-    oldest = max(oldest, filters.since or oldest)
-    span = max(started - found.position[0], SHORTEST)
+    bounds = await connection.fetchrow(BOUNDS, started)
+    assert bounds is not None  # noqa: S101  # it has no FROM
+    oldest = max(bounds["oldest"] or started, filters.since or BEGINNING)
+    span = max((bounds["newest"] or started) - found.position[0], SHORTEST)
     size = 0
-    while len(found.rows) < limit and size < page_bytes:
+    for _ in range(WINDOWS):
+        if len(found.rows) >= limit or size >= page_bytes:
+            return
         span *= GROWTH
         lower = found.position[0] - min(span, found.position[0] - BEGINNING)
         query, arguments = window_query(
@@ -214,7 +225,8 @@ async def _look_back(
         )
         rows = await connection.fetch(query, *arguments)
         if rows and rows[0]["looked_at"] == ROWS_IN_A_WINDOW:
-            return  # perhaps not the newest of them; the next page goes through them one by one
+            span /= GROWTH**3  # perhaps not the newest of them
+            continue
         found.rows += rows
         if rows and rows[-1]["more"]:
             found.position = position_of(rows[-1])
