@@ -21,6 +21,7 @@ from playwright.sync_api import (
     Request,
     sync_playwright,
 )
+from playwright.sync_api import TimeoutError as TookTooLong
 
 EXECUTABLES = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 # No sandbox: it needs a user namespace, which root and most containers do not have. The page under
@@ -34,6 +35,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# Chromium drops every request under way when an interface of the machine comes or goes, as those of
+# a cluster's pods do.
+DROPPED = "net::ERR_NETWORK_CHANGED"
 
 
 def unavailable(reason: str) -> NoReturn:
@@ -63,12 +67,14 @@ class Visitor:
         origin: the server's address, without a slash at its end.
         complaints: console errors, uncaught exceptions, and requests that left the origin.
         faults: whether the test makes the server refuse, which the console reports as well.
+        dropped: whether the machine's network changed and the browser dropped a request for it.
     """
 
     browser: Browser
     origin: str
     complaints: list[str] = field(default_factory=list)
     faults: bool = False
+    dropped: bool = False
     contexts: list[BrowserContext] = field(default_factory=list)
 
     def context(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> Page:
@@ -82,6 +88,7 @@ class Visitor:
         self.contexts.append(context)
         page = context.new_page()
         page.on("request", self._check_origin)
+        page.on("requestfailed", self._note_failure)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("dialog", self._note_dialog)
         page.on("console", self._check_console)
@@ -94,8 +101,15 @@ class Visitor:
 
     def visit(self, page: Page) -> Page:
         """Go to the page in a tab that is there already."""
+        ready = page.get_by_text("Ready", exact=True)
         page.goto(f"{self.origin}/")
-        page.get_by_text("Ready", exact=True).wait_for()
+        try:
+            ready.wait_for()
+        except TookTooLong:
+            if not self.dropped:
+                raise
+            page.reload()
+            ready.wait_for()
         return page
 
     def close(self) -> None:
@@ -107,11 +121,14 @@ class Visitor:
         if not request.url.startswith((f"{self.origin}/", f"blob:{self.origin}/")):
             self.complaints.append(f"left the origin: {request.url}")
 
+    def _note_failure(self, request: Request) -> None:
+        self.dropped |= request.failure == DROPPED
+
     def _note_dialog(self, dialog: Dialog) -> None:
         self.complaints.append(f"dialog: {dialog.message}")
         dialog.dismiss()  # or the page would wait for ever
 
     def _check_console(self, message: ConsoleMessage) -> None:
         expected = self.faults and message.text.startswith("Failed to load resource")
-        if message.type == "error" and not expected:
+        if message.type == "error" and not expected and DROPPED not in message.text:
             self.complaints.append(f"console: {message.text}")
