@@ -178,7 +178,7 @@ CREATE FUNCTION sentiment_erased(at timestamptz, kept_text text, subject text) R
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN EXISTS (
     SELECT FROM erasures AS erasure
-    WHERE erasure.erased_at >= at
+    WHERE erasure.erased_at >= at - interval '1 minute'
     AND sha256(
         erasure.salt || convert_to(
             CASE erasure.what WHEN 'text' THEN kept_text ELSE subject END, 'UTF8'

@@ -242,6 +242,8 @@ class TestErase:
         assert not await is_erased(before, "ann", "another")
         assert not await is_erased(before, "any", None)
         assert not await is_erased(after, "another", "ann")
+        by_a_clock_that_is_ahead = datetime.now(UTC) + timedelta(seconds=30)
+        assert await is_erased(by_a_clock_that_is_ahead, "any", "ann")
 
     async def test_a_row_that_is_being_written_goes_too_and_holds_nobody_up(
         self, database: Database, database_dsn: str

@@ -126,7 +126,8 @@ async def erase(
 ) -> Erased:
     """Delete all rows of a text or of a person, their feedback and their idempotency keys, and
     leave a line in `erasures`, which holds neither. By it, rows that lie in a spool now are left
-    out when that drains. A row that a server is about to write may still come after it.
+    out when that drains, as are those that come there within the next minute (a server's clock may
+    be ahead). A row that a server is about to write to PostgreSQL may still come after it.
 
     A text is found through the index of words and then compared exactly; one without any word, and
     a person, by reading the whole table, beside the traffic.
