@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
 
-from .database import Database
+from .database import STATEMENT_SHARE, Database
 from .errors import DatabaseUnavailable, Overloaded, RowsRefused
 from .logs import whereabouts
 from .metrics import Metrics
@@ -62,7 +62,8 @@ class DurableLog:
         database: where rows go.
         spool: where they wait.
         metrics: where rows are counted.
-        commit_seconds: a drained chunk that takes longer does not mean that PostgreSQL is back.
+        commit_seconds: time for a commit; PostgreSQL is not back until a drained chunk takes less than
+            its share of that.
 
     Attributes:
         away: whether rows go to the spool. At first as the database says.
@@ -158,7 +159,7 @@ class DurableLog:
 
     def _look(self, chunk_seconds: float) -> None:
         """A chunk has been drained: PostgreSQL is back, unless it is too slow to be waited for."""
-        if self.away and chunk_seconds < self._commit_seconds:
+        if self.away and chunk_seconds < STATEMENT_SHARE * self._commit_seconds:
             self.away = False
             logger.info("PostgreSQL is back; %d rows are left in the spool.", self.spool.rows)
 
