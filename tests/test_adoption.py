@@ -56,6 +56,18 @@ async def test_folders_of_servers_that_are_gone_are_written_and_removed(
     assert await logged(database_dsn) == ["one", "three", "two"]
 
 
+async def test_a_folder_with_a_lock_that_is_no_spool_is_not_touched(
+    database: Database, tmp_path: Path
+) -> None:
+    own, other = opened(tmp_path / "own"), tmp_path / "other"
+    other.mkdir()
+    (other / "lock").write_text("of another program")
+    (other / "data").touch()
+    await adopt(own.folder, PLENTY, database, Metrics())
+    own.close()
+    assert (other / "lock").read_text() == "of another program"
+
+
 async def test_the_folder_of_a_living_server_is_left_alone(
     database: Database, database_dsn: str, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from .database import Database
 from .durable import DiskThread, drain
 from .metrics import Metrics
-from .spool import FolderInUse, Spool, open_spool
+from .spool import FolderInUse, Spool, is_spool, open_spool
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ async def drain_folder(folder: Path, dsn: str, say: Callable[[str], object]) -> 
 async def adopt(own: Path, max_bytes: int, database: Database, metrics: Metrics) -> None:
     """Write what is left in folders beside our own whose servers are gone, and remove them.
 
-    A folder is a spool when it has a file `lock`, and its server is gone when we can have that
-    lock. One that holds damaged records stays, for a person to look at.
+    A folder is a spool when it has a file `lock` and nothing that is not a spool's, and its server is
+    gone when we can have that lock. One that holds damaged records stays, for a person to look at.
 
     Args:
         own: our spool's folder, whose lock we hold.
@@ -55,9 +55,9 @@ async def adopt(own: Path, max_bytes: int, database: Database, metrics: Metrics)
         DatabaseUnavailable: PostgreSQL is away; what is left stays in the folder.
     """
     for lock in sorted(own.parent.glob("*/lock")):
-        if lock.parent == own:
-            continue
         try:
+            if lock.parent == own or not is_spool(lock.parent):
+                continue
             spool = await asyncio.to_thread(partial(Spool, lock.parent, max_bytes, metrics))
         except (FolderInUse, OSError):
             continue

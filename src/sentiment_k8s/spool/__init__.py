@@ -8,7 +8,7 @@ inspect.py    what is there, for a person
 
 from .folder import FolderInUse
 from .inspect import Summary, inspect
-from .spool import MOST_ROWS, Chunk, Spool, SpoolFull, SpoolInUse, open_spool
+from .spool import MOST_ROWS, Chunk, Spool, SpoolFull, SpoolInUse, is_spool, open_spool
 
 __all__ = [
     "MOST_ROWS",
@@ -19,5 +19,6 @@ __all__ = [
     "SpoolInUse",
     "Summary",
     "inspect",
+    "is_spool",
     "open_spool",
 ]

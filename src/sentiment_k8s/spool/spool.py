@@ -374,6 +374,12 @@ def _encoded(rows: Sequence[PredictionRow]) -> tuple[bytes, dict[UUID, str]]:
     return b"".join(records), refused
 
 
+def is_spool(folder: Path) -> bool:
+    """Whether a folder has nothing in it that is not a spool's."""
+    names = (path.name for path in folder.iterdir())
+    return all(name in ("lock", "damaged") or NAME.fullmatch(name) for name in names)
+
+
 def segments_in(folder: Path) -> list[Path]:
     """The segments' files, oldest first."""
     return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
