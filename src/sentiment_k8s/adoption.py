@@ -42,8 +42,8 @@ async def drain_folder(folder: Path, dsn: str, say: Callable[[str], object]) -> 
 async def adopt(own: Path, max_bytes: int, database: Database, metrics: Metrics) -> None:
     """Write what is left in folders beside our own whose servers are gone, and remove them.
 
-    A folder is a spool when it has a file `lock` and nothing that is not a spool's, and its server is
-    gone when we can have that lock. One that holds damaged records stays, for a person to look at.
+    A folder is a spool when it has a file `lock` and nothing that is not a spool's, and its server
+    is gone when we can have that lock. One with damaged records stays, for a person to look at.
 
     Args:
         own: our spool's folder, whose lock we hold.

@@ -62,8 +62,8 @@ class DurableLog:
         database: where rows go.
         spool: where they wait.
         metrics: where rows are counted.
-        commit_seconds: time for a commit; PostgreSQL is not back until a drained chunk takes less than
-            its share of that.
+        commit_seconds: time for a commit; PostgreSQL is back when a drained chunk takes less than
+            its statement's share of that.
 
     Attributes:
         away: whether rows go to the spool. At first as the database says.

@@ -79,8 +79,8 @@ BY_ERASURE = """
 CREATE INDEX erasures_by_time ON erasures (erased_at)
 """
 
-# A row has its server's time and an erasure PostgreSQL's. Where their clocks differ it is the erased
-# row that must not come back, so one that came less than a minute later is taken for earlier.
+# A row has its server's time and an erasure PostgreSQL's. Where their clocks differ it is the
+# erased row that must not come back, so one of less than a minute later is taken for earlier.
 IS_ERASED = """
 CREATE FUNCTION sentiment_erased(at timestamptz, kept_text text, subject text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE
