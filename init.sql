@@ -130,7 +130,7 @@ CREATE OR REPLACE FUNCTION sentiment_words(text text) RETURNS tsvector
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN to_tsvector('simple'::regconfig, translate(left(text, 4096), '_~</.@:', '       '));
 
-CREATE INDEX predictions_by_words ON predictions USING gin (sentiment_words(text)) WITH (gin_pending_list_limit = 256);
+CREATE INDEX predictions_by_words ON predictions USING gin (sentiment_words(text)) WITH (gin_pending_list_limit = 1024);
 
 CREATE INDEX predictions_by_model ON predictions (model, created_at, id);
 

@@ -39,10 +39,17 @@ SELECT sentiment_uuidv7(at), text, prediction, at, score, scores,
         WHEN share < {third} THEN model ELSE '{new}' END,
     revision, "precision", tokens, truncated, queue_seconds, inference_seconds, request_id, subject
 FROM generate_series({first}, {last}) AS share, LATERAL (
-    SELECT *, created_at + share * make_interval(secs => {span}) AS at
-    FROM predictions WHERE created_at < '{first_share}'
+    SELECT *, created_at + share * make_interval(secs => {span}) AS at FROM first_share
 ) AS row
 WHERE at >= '{week}' AND at < '{next_week}'
+"""
+
+# What a table needs to join the log at once.
+INDEXES = """
+SELECT regexp_replace(
+    pg_get_indexdef(indexrelid), 'INDEX .* ON .*predictions', 'INDEX ON predictions'
+) AS definition
+FROM pg_index WHERE indrelid = 'predictions'::regclass AND NOT indisprimary
 """
 
 
@@ -117,22 +124,33 @@ async def repeat(
             third=traffic.shares // 3,
             canary=CANARY,
             new=MODEL,
-            first_share=traffic.begin + traffic.span,
             week=week,
             next_week=week + WEEK,
         )
         async with few:
-            await execute(dsn, "SET maintenance_work_mem = '256MB'", *before, query, *after)
+            await execute(dsn, *before, query, *after)
         print(f"the week of {week:%Y-%m-%d}", flush=True)
 
+    await execute(
+        dsn,
+        "CREATE UNLOGGED TABLE first_share AS SELECT * FROM predictions"
+        f" WHERE created_at < '{traffic.begin + traffic.span}'",
+    )
+    indexes = [row["definition"] for row in await fetch(dsn, INDEXES)]
     async with asyncio.TaskGroup() as tasks:
-        for week in ends:
-            tasks.create_task(fill_week(week, "predictions", after=[]))
         for week in between:
             table = partition(week)
             make = f"CREATE TABLE {table} (LIKE predictions INCLUDING DEFAULTS)"
-            join = f"ALTER TABLE predictions ATTACH PARTITION {table} {limits(week)}"
-            tasks.create_task(fill_week(week, table, make, after=[join]))
+            after = [
+                "SET maintenance_work_mem = '256MB'",
+                f"ALTER TABLE {table} ADD PRIMARY KEY (id, created_at)",
+                *(definition.replace("predictions", table) for definition in indexes),
+                f"ALTER TABLE predictions ATTACH PARTITION {table} {limits(week)}",
+            ]
+            tasks.create_task(fill_week(week, table, make, after=after))
+        for week in ends:
+            tasks.create_task(fill_week(week, "predictions", after=[]))
+    await execute(dsn, "DROP TABLE first_share")
 
 
 def partition(week: datetime) -> str:
@@ -190,5 +208,14 @@ async def execute(dsn: str, *statements: str) -> None:
     try:
         for statement in statements:
             await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def fetch(dsn: str, query: str) -> list[asyncpg.Record]:
+    """Rows of a query."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetch(query)
     finally:
         await connection.close()

@@ -3,7 +3,7 @@
 Times, cursors, labels and models are found by index. Words and scores are found either way. Common
 ones are among the newest rows, which are looked at one by one, but never more than `ROWS_A_LOOK`
 for a page. Rare ones are found by their own indexes, which do not know the time, in windows of time
-that grow by fours: so what is fetched is at most about four times what is needed. PostgreSQL's
+that grow by eights: so what is fetched is at most about eight times what is needed. PostgreSQL's
 planner, asked for the newest rows with a word at once, goes wrong for words between the two: it
 takes computing a row's words for cheap. Where both fail a page ends early, and the next one goes
 on: words that are common beside a score that is.
@@ -22,11 +22,11 @@ from .connections import Connection
 PAGE_BYTES = 4 * 1024 * 1024  # of text, after which a page ends
 # What is gone through for a page, at most: about 10 ms each.
 ROWS_A_LOOK = 10_000
-ROWS_A_LOOK_FOR_WORDS = 4_000
+ROWS_A_LOOK_FOR_WORDS = 2_000
 ROWS_A_LOOK_FOR_ALTERNATIVES = 500
 ROWS_IN_A_WINDOW = 2_000
 WINDOWS = 12
-GROWTH = 4
+GROWTH = 8
 SHORTEST = timedelta(seconds=1)
 FIRST_ID = UUID(int=0)
 BEGINNING = datetime.min.replace(tzinfo=UTC)
