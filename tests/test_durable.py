@@ -287,6 +287,37 @@ async def test_rows_that_are_there_already_are_not_written_again(
     assert await logged(database_dsn) == ["once"]
 
 
+async def test_rows_that_no_standby_has_yet_stay_where_commits_wait_for_one(
+    postgres: EmbeddedPostgres, folder: Path
+) -> None:
+    dsn = postgres.start()
+    await upgrade(dsn)
+
+    def standby(name: str) -> None:
+        options = postgres.folder / "postgresql.auto.conf"
+        options.write_text(f"synchronous_standby_names = '{name}'\n")
+        os.kill(postgres.pid or 0, signal.SIGHUP)
+
+    async def commit_waits() -> None:
+        query = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        async with asyncio.timeout(20):
+            while not await fetch(dsn, query):  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.02)
+
+    async with durable_log(dsn, folder) as log:
+        standby("absent")
+        async with asyncio.timeout(20):
+            while not log.away:
+                await insert(log, "waits")
+        waiting = log.spool.rows
+        await asyncio.to_thread(postgres.stop)  # it commits all the same
+        await asyncio.to_thread(postgres.start)
+        await commit_waits()
+        assert log.spool.rows == waiting
+        standby("")
+        await drained(log)
+
+
 async def test_what_was_erased_meanwhile_does_not_come_back(
     database_dsn: str, folder: Path
 ) -> None:

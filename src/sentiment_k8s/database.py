@@ -65,10 +65,16 @@ FROM json_to_recordset($1::json) AS row (
 )
 ON CONFLICT DO NOTHING
 """
-# Rows that waited in a spool; whoever was erased meanwhile does not come back.
-DRAIN = INSERT.replace(
+# Rows that waited in a spool; whoever was erased meanwhile does not come back. By the message there
+# is always something to commit, which waits for disk and standbys: rows that are there already may
+# be those of a commit that was waiting for a standby when PostgreSQL was stopped.
+UNLESS_ERASED = INSERT.replace(
     "ON CONFLICT", "WHERE NOT sentiment_erased(created_at, text, subject)\nON CONFLICT"
 )
+DRAIN = f"""
+WITH drained AS ({UNLESS_ERASED})
+SELECT pg_logical_emit_message(true, 'sentiment', '')
+"""
 
 
 class Database:
