@@ -410,7 +410,9 @@ async def test_with_a_failing_disk_nothing_is_claimed(
             await insert(log, "private")
         assert str(folder) not in raised.value.message
         assert not log.spool.writable
-    assert "No such file or directory" in caplog.text
+        with pytest.raises(DatabaseUnavailable):
+            await insert(log, "private too")
+    assert caplog.text.count("No such file or directory") == 1
     assert "private" not in caplog.text
 
 

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 RETRY_SECONDS = 0.5  # while PostgreSQL is away
+FAULT_SECONDS = 5.0  # when something else is wrong, which only a person can mend
 # The first chunk is like any other commit, and shows whether commits are to be had; then chunks
 # grow as long as they do not keep PostgreSQL busy for so much longer than the fastest one: a commit
 # may take long whatever its size (a slow disk, a standby far away).
@@ -126,6 +127,7 @@ class DurableLog:
         self._drained.set()
 
     async def _append(self, rows: Sequence[PredictionRow]) -> None:
+        worked = self.spool.writable
         try:
             with self._metrics.spool_write_seconds.time():
                 await self._disk.run(self.spool.append, rows)
@@ -136,7 +138,8 @@ class DurableLog:
             self._metrics.spool_failures.inc()
             if isinstance(error, SpoolFull):
                 raise
-            logger.error("The spool %s takes no rows: %s", self.spool.folder, error.strerror)
+            if worked:
+                logger.error("The spool %s takes no rows: %s", self.spool.folder, error.strerror)
             raise DatabaseUnavailable(
                 "PostgreSQL is away and the spool's disk fails: retry later.", retry_after=5
             ) from error
@@ -172,7 +175,7 @@ class DurableLog:
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
                 logger.error("Draining the spool failed: %s", whereabouts(error))
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(FAULT_SECONDS)
             else:
                 if self.away:  # it is too slow
                     await asyncio.sleep(RETRY_SECONDS)
