@@ -16,11 +16,11 @@ from contextlib import suppress
 from typing import TypeVar
 
 from .database import STATEMENT_SHARE, Database
-from .errors import DatabaseUnavailable, Overloaded, RowsRefused
+from .errors import DatabaseUnavailable, Overloaded, RowsRefused, SpoolFull
 from .logs import whereabouts
 from .metrics import Metrics
 from .records import PredictionRow
-from .spool import MOST_ROWS, Spool, SpoolFull
+from .spool import MOST_ROWS, Spool
 
 logger = logging.getLogger(__name__)
 

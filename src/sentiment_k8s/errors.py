@@ -15,10 +15,12 @@ SentimentError
 ├── Unavailable                  503   cannot answer now
 │   ├── NotReady                 503   still starting, or stopping
 │   └── DatabaseUnavailable      503   no durable row can be written or read
+│       └── SpoolFull            503   nor is there room on disk until PostgreSQL is back
 ├── DeadlineExceeded             504   the answer would come after its deadline
 ├── InferenceError               500   the model failed on this text
 └── StartError                   (no request yet: the process says it and exits)
     ├── SettingsError            a setting has a value that cannot be used
+    │   └── SpoolInUse           another process has the spool's folder
     └── ModelError               a model folder or a hub model that cannot be served
 """
 
@@ -123,6 +125,10 @@ class DatabaseUnavailable(Unavailable):
     error_type = "database_unavailable"
 
 
+class SpoolFull(DatabaseUnavailable):
+    error_type = "spool_full"
+
+
 class DeadlineExceeded(SentimentError):
     status = 504
     error_type = "deadline_exceeded"
@@ -138,6 +144,10 @@ class StartError(SentimentError):
 
 class SettingsError(StartError):
     error_type = "settings"
+
+
+class SpoolInUse(SettingsError):
+    error_type = "spool_in_use"
 
 
 class ModelError(StartError):

@@ -14,7 +14,7 @@ from typing import Literal, Self
 from .adoption import adopt
 from .database import Database
 from .durable import DurableLog
-from .errors import DatabaseUnavailable, NotReady, Overloaded, SettingsError, StartError
+from .errors import DatabaseUnavailable, NotReady, Overloaded, SettingsError, SpoolInUse, StartError
 from .hub import find_model
 from .idempotency import Keys
 from .keyed_rows import delete_expired
@@ -27,7 +27,7 @@ from .postgres import EmbeddedPostgres
 from .privacy import TextKeeper
 from .records import Recorder
 from .settings import Settings
-from .spool import Spool, SpoolInUse, open_spool
+from .spool import Spool, open_spool
 from .threads import usable_threads
 
 logger = logging.getLogger(__name__)

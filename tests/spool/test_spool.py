@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_k8s.errors import RowsRefused, SettingsError
+from sentiment_k8s.errors import RowsRefused, SettingsError, SpoolFull
 from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.records import PredictionRow
-from sentiment_k8s.spool import Spool, SpoolFull, open_spool
+from sentiment_k8s.spool import Spool, open_spool
 from sentiment_k8s.spool.spool import CHUNK_BYTES, MOST_ROWS, SEGMENT_BYTES
 from sentiment_k8s.testing import example_row
 

@@ -8,15 +8,13 @@ inspect.py    what is there, for a person
 
 from .folder import FolderInUse
 from .inspect import Summary, inspect
-from .spool import MOST_ROWS, Chunk, Spool, SpoolFull, SpoolInUse, is_spool, open_spool
+from .spool import MOST_ROWS, Chunk, Spool, is_spool, open_spool
 
 __all__ = [
     "MOST_ROWS",
     "Chunk",
     "FolderInUse",
     "Spool",
-    "SpoolFull",
-    "SpoolInUse",
     "Summary",
     "inspect",
     "is_spool",

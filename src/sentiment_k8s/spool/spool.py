@@ -26,7 +26,7 @@ from zlib import crc32
 
 from pydantic_core import PydanticSerializationError, to_json
 
-from ..errors import DatabaseUnavailable, RowsRefused, SettingsError
+from ..errors import RowsRefused, SettingsError, SpoolFull, SpoolInUse
 from ..metrics import Metrics
 from ..records import PredictionRow
 from .folder import (
@@ -47,14 +47,6 @@ SEGMENT_BYTES = 8 * 1024 * 1024  # after which the next group begins another one
 MOST_ROWS = 500  # in a chunk
 CHUNK_BYTES = 1024 * 1024
 NAME = re.compile(r"[0-9]{16}\.spool")
-
-
-class SpoolFull(DatabaseUnavailable):
-    """The spool has no room for these rows."""
-
-
-class SpoolInUse(SettingsError):
-    """Another process holds the spool's folder."""
 
 
 @dataclass(slots=True)
