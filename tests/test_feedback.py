@@ -1,5 +1,7 @@
+import asyncio
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from sentiment_k8s.database import Database
@@ -9,6 +11,10 @@ from sentiment_k8s.pages import prediction, predictions
 from sentiment_k8s.testing import example_row
 
 from .postgres_fixtures import execute, fetch
+
+WAITING = """
+SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+"""
 
 
 async def test_feedback_is_shown_with_its_row(database: Database) -> None:
@@ -37,6 +43,25 @@ async def test_the_same_again_changes_nothing_and_another_replaces_it(
     assert (other["label"], other["comment"]) == ("POSITIVE", "no, it was not")
     assert other["given_at"] >= first["given_at"]
     assert len(await fetch(database_dsn, "SELECT FROM feedback")) == 1
+
+
+async def test_feedback_that_has_to_wait_for_another_session_keeps_no_row_waiting(
+    database_dsn: str,
+) -> None:
+    row, database = example_row(), Database(database_dsn, write_seconds=20)
+    await database.insert([row])
+    await give(database, row.id, "NEGATIVE")
+    other = await asyncpg.connect(database_dsn)
+    async with other.transaction():
+        await other.execute("UPDATE feedback SET comment = 'mine'")
+        waiting = asyncio.create_task(give(database, row.id, "POSITIVE"))
+        async with asyncio.timeout(20):
+            while not await fetch(database_dsn, WAITING):  # noqa: ASYNC110 - a lock wakes nobody
+                await asyncio.sleep(0.01)
+        await database.insert([example_row()])
+    await waiting
+    await other.close()
+    await database.close()
 
 
 async def test_a_row_that_is_not_there_gets_none(database: Database) -> None:

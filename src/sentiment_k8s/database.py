@@ -38,7 +38,7 @@ Row = TypeVar("Row")
 WRITERS = 1
 READERS = 2
 DRAINERS = 1
-KEYED = 2  # one looks keys up while the other commits; none before the first key comes
+KEYED = 2  # one looks keys up while the other commits; none before the first key or feedback
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 10.0
 DRAIN_SECONDS = 10.0  # nobody waits for it
@@ -146,8 +146,9 @@ class Database:
         return await self._run(self._writers, work, self._write_seconds)
 
     async def keyed(self, work: Work[Result]) -> Result:
-        """Do something for an idempotency key, as `write` does it, but on connections of their own:
-        a key may wait for another server's commit, and the rows without one must not wait with it.
+        """Write what may have to wait for another session (the same idempotency key or feedback on
+        the same row elsewhere), as `write` does it, but on connections of their own: the group
+        commit must not wait with it.
 
         Args:
             work: as in `read`.

@@ -57,7 +57,7 @@ async def give(
         return await connection.fetchrow(GIVE, row_id, row["created_at"], label, comment)
 
     try:
-        kept = await database.write(keep)
+        kept = await database.keyed(keep)
     except UNFIT as error:
         raise RequestError(
             f"The log cannot hold this ({type(error).__name__}): leave out characters that are not "
