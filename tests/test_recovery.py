@@ -75,10 +75,12 @@ def ids_in(postgres: EmbeddedPostgres) -> Counter[str]:
     return Counter(row["id"] for row in rows)
 
 
-def assert_nothing_is_claimed(response: httpx.Response) -> None:
+def assert_nothing_is_claimed(
+    response: httpx.Response, error_type: str = "database_unavailable"
+) -> None:
     assert response.status_code == 503
     assert int(response.headers["Retry-After"]) >= 1
-    assert ErrorBody.model_validate_json(response.content).error_type == "database_unavailable"
+    assert ErrorBody.model_validate_json(response.content).error_type == error_type
 
 
 def children_of(pid: int) -> list[int]:
@@ -217,7 +219,7 @@ def test_a_full_spool_is_503_and_nothing_is_claimed(
         postgres.stop()
         ids = answered(server, "one", "two")
         refusal = predict(server, "x" * 1500)
-        assert_nothing_is_claimed(refusal)
+        assert_nothing_is_claimed(refusal, "spool_full")
         assert "the spool is full" in refusal.json()["error"]
         assert not record_health(server)["spool"]["writable"]
         postgres.start()
