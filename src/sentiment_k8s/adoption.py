@@ -66,5 +66,7 @@ async def adopt(own: Path, max_bytes: int, database: Database, metrics: Metrics)
         disk = DiskThread(spool)
         try:
             await drain(disk, database, metrics)
+        except OSError as error:  # of this folder; the others are drained all the same
+            logger.error("The spool %s cannot be read: %s", lock.parent, error.strerror)
         finally:
             await disk.close(spool.remove)

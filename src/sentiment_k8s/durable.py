@@ -97,8 +97,10 @@ class DurableLog:
                 await self._database.insert(rows)
                 return
             except (DatabaseUnavailable, Overloaded):
-                self._metrics.commit_failures.inc()
                 self._go_away()
+                await self._append(rows)
+                self._metrics.commit_failures.inc()  # where this fails too, the caller counts it
+                return
         await self._append(rows)
 
     async def close(self, until: float) -> None:

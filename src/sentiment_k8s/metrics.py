@@ -70,7 +70,7 @@ class Metrics:
         )
         self.drained = Counter(
             "sentiment_drained_rows_total",
-            "Rows written from a spool to PostgreSQL, again after a crash.",
+            "Rows that left a spool for PostgreSQL, those that it had or has erased too.",
             registry=registry,
         )
         self.spool_write_seconds = Histogram(
