@@ -8,6 +8,8 @@ from typing import Any
 
 import uvloop
 
+from sentiment_k8s.postgres import EmbeddedPostgres
+
 from .client import Load, closed_loop, open_loop
 from .machine import family_cpu_seconds
 from .report import percentile
@@ -42,11 +44,16 @@ class Loader:
         labels: the label that is right for each text.
         warm_up: seconds before each measurement.
         seconds: of each measurement.
-        postgres: process id of the PostgreSQL under all of them; None without.
+        postgres: under all of them, perhaps started anew meanwhile; None without.
     """
 
     def __init__(
-        self, labels: Sequence[str], *, warm_up: float, seconds: float, postgres: int | None
+        self,
+        labels: Sequence[str],
+        *,
+        warm_up: float,
+        seconds: float,
+        postgres: EmbeddedPostgres | None,
     ) -> None:
         self._labels = labels
         self._times = {"warm_up": warm_up, "seconds": seconds}
@@ -72,7 +79,7 @@ class Loader:
 
     def _probe(self, server: Server) -> Callable[[], list[float]]:
         def probe() -> list[float]:
-            postgres = family_cpu_seconds(self._postgres) if self._postgres else 0.0
+            postgres = family_cpu_seconds(self._postgres.pid) if self._postgres else 0.0
             return [server.cpu_seconds(), postgres]
 
         return probe

@@ -80,7 +80,7 @@ def staged(options: argparse.Namespace) -> Iterator[Stage]:
                     right_labels(options.model, sentences),
                     warm_up=options.warm_up,
                     seconds=options.seconds,
-                    postgres=postgres.pid,
+                    postgres=postgres,
                 ),
                 logs=RESULTS / "logs",
                 scratch=data,
