@@ -79,7 +79,8 @@ def test_feedback_is_kept_by_keyboard_alone(page: Page) -> None:
     text = unique("By keyboard.")
     classify(page, text)
     row = page.locator("#latest-rows .row").filter(has_text=text)
-    row.locator("summary").focus()
-    for key in ("Enter", "Tab", "Tab", "Tab", "Enter"):
+    row.locator("summary").press("Enter")
+    expect(row.get_by_label("Right label")).to_be_visible()
+    for key in ("Tab", "Tab", "Tab", "Enter"):
         page.keyboard.press(key)
     expect(row.locator("summary")).to_contain_text("confirmed")
