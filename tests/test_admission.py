@@ -89,3 +89,7 @@ def test_an_estimate_grows_with_the_texts_and_stops_at_the_models_limit() -> Non
     assert estimated_tokens(["x" * 400], 512) == 102
     assert estimated_tokens(["x" * 400] * 3, 512) == 306
     assert estimated_tokens(["x" * 1_000_000], 512) == 512
+
+
+def test_an_estimate_does_not_take_chinese_for_a_quarter_of_what_it_is() -> None:
+    assert estimated_tokens(["电影" * 200], 512) == 302

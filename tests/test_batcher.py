@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_k8s.batcher import Batcher
-from sentiment_k8s.errors import InferenceError
+from sentiment_k8s.batcher import Batcher, cuts
+from sentiment_k8s.errors import InferenceError, SentimentError, TooLarge
 
 
 class Machine:
@@ -21,37 +21,43 @@ class Machine:
         self.batches: list[list[str]] = []
         self.started = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._gate = threading.Event()
-        if running:
-            self._gate.set()
+        self._running = running
+        self._gate = threading.Semaphore(0)
 
     def run(self, batch: list[str]) -> Sequence[str]:
         self.batches.append(batch)
         self._loop.call_soon_threadsafe(self.started.set)
-        assert self._gate.wait(20), "the test never released the machine"
+        if not self._running:
+            assert self._gate.acquire(timeout=20), "the test never released the machine"
         if any("poison" in item for item in batch):
             raise ValueError("poison")
         return [item.upper() for item in batch]
 
     def release(self) -> None:
         """Run the batch that waits, and all later ones."""
-        self._gate.set()
+        self._running = True
+        self._gate.release()
+
+    def release_one(self) -> None:
+        """Run the batch that waits; the next one waits again."""
+        self._gate.release()
 
 
-def batcher(machine: Machine, budget: int = 1000, **more: float) -> Batcher[str, str]:
-    return Batcher(machine.run, len, budget=budget, name="test", **more)
+Words = Batcher[str, str, str]
 
 
-async def submitted(to: Batcher[str, str], *items: str) -> asyncio.Task[list[str]]:
+def batcher(machine: Machine, budget: int = 1000, **more: float) -> Words:
+    return Batcher(list, machine.run, len, weight=len, budget=budget, name="test", **more)
+
+
+async def submitted(to: Words, *items: str) -> asyncio.Task[list[str]]:
     """A call of `submit` whose items wait."""
     task = asyncio.create_task(to.submit(items))
     await asyncio.sleep(0)
     return task
 
 
-async def busy(
-    budget: int = 1000, **more: float
-) -> tuple[Machine, Batcher[str, str], asyncio.Task[list[str]]]:
+async def busy(budget: int = 1000, **more: float) -> tuple[Machine, Words, asyncio.Task[list[str]]]:
     """A batcher whose first batch is under way, so that what comes now must wait."""
     machine = Machine(running=False)
     queue = batcher(machine, budget, **more)
@@ -98,94 +104,185 @@ async def test_a_lone_item_does_not_wait_for_company() -> None:
 sizes = st.lists(st.integers(1, 60), min_size=1, max_size=60)
 
 
-@given(sizes=sizes, budget=st.integers(1, 200), most_padding=st.integers(0, 20))
-def test_batches_keep_their_bounds_and_lose_nobody(
-    sizes: list[int], budget: int, most_padding: int
+@given(sizes=sizes, budget=st.integers(1, 200), overhead=st.integers(0, 20))
+def test_batches_keep_their_budget_and_lose_nobody(
+    sizes: list[int], budget: int, overhead: int
 ) -> None:
     async def run() -> list[list[str]]:
-        machine = Machine()
-        queue = batcher(machine, budget, most_padding=most_padding)
+        machine, queue, first = await busy(budget, overhead=overhead)
         items = [f"{number:<{size}}" for number, size in enumerate(sizes)]
         calls = [await submitted(queue, item) for item in items]
+        machine.release()
+        await first
         assert await asyncio.gather(*calls) == [[item.upper()] for item in items]
         await queue.close()
-        return machine.batches
+        return machine.batches[1:]
 
     batches = asyncio.run(run())
     assert sum(map(len, batches)) == len(sizes)
     for batch in batches:
         lengths = [len(item) for item in batch]
         assert len(batch) == 1 or len(batch) * max(lengths) <= budget
-        assert len(batch) * max(lengths) - sum(lengths) <= most_padding * (len(batch) - 1)
 
 
-@given(sizes=sizes, budget=st.integers(1, 200))
-def test_the_oldest_item_is_always_in_the_next_batch(sizes: list[int], budget: int) -> None:
-    """So nobody starves, whatever else arrives."""
+def cost(sizes: list[int], where: Sequence[tuple[int, int]], overhead: float) -> float:
+    return sum((end - first) * sizes[first] + overhead for first, end in where)
 
-    async def run() -> tuple[list[str], list[list[str]]]:
-        machine, queue, first = await busy(budget)
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=9).map(
+        lambda sizes: sorted(sizes, reverse=True)
+    ),
+    budget=st.integers(1, 90),
+    overhead=st.integers(0, 20),
+)
+def test_no_other_cuts_cost_less(sizes: list[int], budget: int, overhead: int) -> None:
+    """Against all there are, which are 2 to the power of the gaps."""
+    others = []
+    for choice in range(2 ** (len(sizes) - 1)):
+        ends = [gap + 1 for gap in range(len(sizes) - 1) if choice >> gap & 1] + [len(sizes)]
+        where = list(zip([0, *ends[:-1]], ends, strict=True))
+        if all(end - first == 1 or (end - first) * sizes[first] <= budget for first, end in where):
+            others.append(cost(sizes, where, overhead))
+    assert cost(sizes, cuts(sizes, budget, overhead), overhead) == min(others)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], []),
+        ([7], [(0, 1)]),
+        ([600], [(0, 1)]),  # over the budget: alone
+        ([30, 29, 20, 20, 5], [(0, 2), (2, 4), (4, 5)]),
+        ([40] * 4, [(0, 2), (2, 4)]),  # two are what the budget of 100 holds
+    ],
+)
+def test_items_are_cut_into_batches_of_nearly_one_size(
+    sizes: list[int], expected: list[tuple[int, int]]
+) -> None:
+    assert cuts(sizes, 100, 4) == expected
+
+
+async def test_what_a_batch_costs_decides_how_much_may_be_padded() -> None:
+    for overhead, expected in (
+        (0, [["x" * 9], ["x" * 8], ["x" * 6]]),
+        (9, [["x" * 9, "x" * 8, "x" * 6]]),
+    ):
+        machine, queue, first = await busy(overhead=overhead)
+        calls = [await submitted(queue, "x" * size) for size in (8, 6, 9)]
+        machine.release()
+        await asyncio.gather(first, *calls)
+        assert machine.batches[1:] == expected
+        await queue.close()
+
+
+@given(sizes=sizes, round_budget=st.integers(1, 200))
+def test_the_oldest_items_go_first(sizes: list[int], round_budget: int) -> None:
+    """So nobody starves, whatever else arrives: a round is what arrived next, up to its budget."""
+
+    async def run() -> tuple[list[str], list[str]]:
+        machine, queue, first = await busy(1000, round_budget=round_budget, overhead=100)
         items = [f"{number:<{size}}" for number, size in enumerate(sizes)]
         calls = [await submitted(queue, item) for item in items]
         machine.release()
         await asyncio.gather(first, *calls)
         await queue.close()
-        return items, machine.batches[1:]
+        return items, [item for batch in machine.batches[1:] for item in batch]
 
-    waiting, batches = asyncio.run(run())
-    for batch in batches:
-        assert waiting[0] in batch
-        waiting = [item for item in waiting if item not in batch]
-
-
-@given(sizes=sizes, budget=st.integers(1, 200), most_padding=st.integers(0, 20))
-def test_a_batch_is_neighbours_in_size(sizes: list[int], budget: int, most_padding: int) -> None:
-    """Nobody is left out who would need less padding than somebody who is taken."""
-
-    async def run() -> list[list[str]]:
-        machine, queue, first = await busy(budget, most_padding=most_padding)
-        calls = [await submitted(queue, "x" * size) for size in sizes]
-        machine.release()
-        await asyncio.gather(first, *calls)
-        await queue.close()
-        return machine.batches[1:]
-
-    batches = [[len(item) for item in batch] for batch in asyncio.run(run())]
-    waiting = sorted(sizes)
-    for batch in batches:
-        assert batch == sorted(batch)
-        left_between = [size for size in waiting if batch[0] < size < batch[-1]]
-        assert left_between == [size for size in batch if batch[0] < size < batch[-1]]
-        for size in batch:
-            waiting.remove(size)
-
-
-async def test_an_item_over_the_budget_runs_alone() -> None:
-    machine, queue, first = await busy(budget=10)
-    calls = [await submitted(queue, "x" * 50), await submitted(queue, "y" * 50)]
-    machine.release()
-    await asyncio.gather(first, *calls)
-    assert machine.batches[1:] == [["x" * 50], ["y" * 50]]
-    await queue.close()
+    items, run_in_order = asyncio.run(run())
+    while items:
+        taken = 1
+        while taken < len(items) and sum(map(len, items[: taken + 1])) <= round_budget:
+            taken += 1
+        assert sorted(run_in_order[:taken]) == sorted(items[:taken])
+        items, run_in_order = items[taken:], run_in_order[taken:]
 
 
 async def test_a_long_item_is_not_starved_by_a_flood_of_short_ones() -> None:
-    machine, queue, first = await busy(budget=10, most_padding=0)
+    machine, queue, first = await busy(budget=10, round_budget=20)
+    before = [await submitted(queue, "s") for _ in range(20)]
     long = await submitted(queue, "x" * 100)
-    flood = [await submitted(queue, "s") for _ in range(500)]
+    after = [await submitted(queue, "s") for _ in range(500)]
     machine.release()
-    await asyncio.gather(first, long, *flood)
-    assert machine.batches[1] == ["x" * 100]
+    await asyncio.gather(first, long, *before, *after)
+    assert machine.batches.index(["x" * 100]) == 3  # the first, and two of ten
     await queue.close()
 
 
-async def test_a_batch_takes_who_still_fits_when_the_nearest_does_not() -> None:
-    """The next longer one would break the budget; the next shorter one, a little further, not."""
-    machine, queue, first = await busy(budget=30, most_padding=8)
-    calls = [await submitted(queue, "x" * size) for size in (15, 16, 12)]
+async def test_results_of_a_round_are_handed_over_together() -> None:
+    """A batch that has run waits for the others: the event loop is woken once."""
+    machine, queue, first = await busy(round_budget=10)
+    calls = [await submitted(queue, word) for word in ("a", "bbbb", "cccc", "dd")]
+    for batch in (["bbbb", "cccc"], ["a"]):
+        machine.started.clear()
+        machine.release_one()
+        await machine.started.wait()
+        assert machine.batches[-1] == batch
+        assert not any(call.done() for call in calls)
+    machine.started.clear()
+    machine.release_one()
+    await machine.started.wait()
+    assert await asyncio.gather(*calls[:3]) == [["A"], ["BBBB"], ["CCCC"]]
+    assert machine.batches[-1] == ["dd"]
+    assert not calls[3].done()
+    machine.release()
+    await asyncio.gather(first, calls[3], queue.close())
+
+
+# Reading
+
+
+async def test_an_item_that_is_refused_when_it_is_read_is_never_run() -> None:
+    machine = Machine()
+
+    def read(items: list[str]) -> list[str | SentimentError]:
+        return [TooLarge("too long") if len(item) > 3 else item for item in items]
+
+    queue: Words = Batcher(read, machine.run, len, weight=len, budget=100)
+    with pytest.raises(TooLarge):
+        await queue.submit(["one", "three"])
+    assert await queue.submit(["two"]) == ["TWO"]
+    assert ["three"] not in machine.batches
+    await queue.close()
+
+
+async def test_an_item_that_cannot_be_read_hurts_only_itself() -> None:
+    def read(items: list[str]) -> list[str]:
+        if "poison" in items:
+            raise ValueError("unreadable")
+        return items
+
+    machine = Machine(running=False)
+    queue: Words = Batcher(read, machine.run, len, weight=len, budget=100)
+    first = await submitted(queue, "first")
+    await machine.started.wait()
+    good, poison = [await submitted(queue, word) for word in ("good", "poison")]
+    machine.release()
+    assert await good == ["GOOD"]
+    with pytest.raises(InferenceError) as caught:
+        await poison
+    assert str(caught.value.__cause__) == "unreadable"
+    await asyncio.gather(first, queue.close())
+
+
+async def test_a_huge_item_is_read_by_itself_and_the_others_run_before() -> None:
+    reads: list[list[str]] = []
+
+    def read(items: list[str]) -> list[str]:
+        reads.append(items)
+        return items
+
+    machine = Machine(running=False)
+    queue: Words = Batcher(
+        read, machine.run, len, weight=len, most_weight=10, budget=1000, overhead=1000
+    )
+    first = await submitted(queue, "first")
+    await machine.started.wait()
+    calls = [await submitted(queue, word) for word in ("one", "two", "h" * 500, "six")]
     machine.release()
     await asyncio.gather(first, *calls)
-    assert [[len(item) for item in batch] for batch in machine.batches[1:]] == [[12, 15], [16]]
+    assert reads == [["first"], ["one", "two"], ["h" * 500], ["six"]]
+    assert machine.batches[1:] == [["one", "two"], ["h" * 500], ["six"]]
     await queue.close()
 
 
@@ -215,8 +312,8 @@ async def test_a_poison_item_alone_is_not_run_twice() -> None:
 
 
 async def test_one_items_failure_withdraws_its_callers_other_items() -> None:
-    """A budget of 7 puts "poison" in a batch of its own, before its caller's other item."""
-    machine, queue, first = await busy(budget=7)
+    """A round of 7 has "poison" alone, before its caller's other item."""
+    machine, queue, first = await busy(round_budget=7)
     call = await submitted(queue, "poison", "never computed")
     machine.release()
     with pytest.raises(InferenceError):
@@ -230,7 +327,7 @@ async def test_a_wrong_number_of_results_fails_the_item_and_not_the_batcher(
     answer: list[str],
 ) -> None:
     answers = iter([answer, ["LATER"]])
-    queue: Batcher[str, str] = Batcher(lambda batch: next(answers), len, budget=10)
+    queue: Words = Batcher(list, lambda batch: next(answers), len, weight=len, budget=10)
     with pytest.raises(InferenceError) as raised:
         await queue.submit(["one"])
     assert str(raised.value.__cause__) == f"{len(answer)} results for 1 items"
@@ -275,9 +372,13 @@ async def test_a_caller_that_leaves_during_its_batch_disturbs_nobody() -> None:
 
 async def test_a_caller_that_has_left_is_left_out_of_a_retry() -> None:
     machine = Machine(running=False)
-    queue = batcher(machine)
-    words = ["poison", "leaves", "stays"]
-    poison, leaves, stays = [asyncio.create_task(queue.submit([word])) for word in words]
+    queue = batcher(machine, overhead=100)
+    together = ["poison", "leaves", "stays"]
+    held = await submitted(queue, "held")
+    await machine.started.wait()
+    poison, leaves, stays = [await submitted(queue, word) for word in together]
+    machine.started.clear()
+    machine.release_one()
     await machine.started.wait()
     leaves.cancel()
     await asyncio.sleep(0)
@@ -285,8 +386,8 @@ async def test_a_caller_that_has_left_is_left_out_of_a_retry() -> None:
     assert await stays == ["STAYS"]
     with pytest.raises(InferenceError):
         await poison
-    assert machine.batches == [["stays", "poison", "leaves"], ["stays"], ["poison"]]
-    await queue.close()
+    assert machine.batches == [["held"], together, ["poison"], ["stays"]]
+    await asyncio.gather(held, queue.close())
 
 
 async def test_a_cancelled_item_gives_its_place_up_at_once() -> None:
@@ -313,9 +414,20 @@ async def test_closing_finishes_what_waits() -> None:
 
 
 async def test_closing_an_idle_batcher_ends_its_thread() -> None:
-    queue: Batcher[str, str] = Batcher(lambda batch: batch, len, budget=9, name="own-thread")
+    queue: Words = Batcher(list, list, len, weight=len, budget=9, name="own-thread")
     await queue.submit(["one"])
     [thread] = [t for t in threading.enumerate() if t.name.startswith("own-thread")]
     await queue.close()
     thread.join(20)
     assert not thread.is_alive()
+
+
+async def test_what_is_submitted_after_the_end_is_answered_too() -> None:
+    queue = batcher(Machine())
+    await queue.submit(["one"])
+    closing = [asyncio.create_task(queue.close()) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert await queue.submit(["two"]) == ["TWO"]
+    await asyncio.gather(*closing)
+    assert await queue.submit(["three"]) == ["THREE"]
+    await queue.close()

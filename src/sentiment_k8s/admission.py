@@ -6,12 +6,19 @@ from typing import Self
 
 from .errors import Overloaded
 
-CHARACTERS_A_TOKEN = 4  # English in WordPiece has 4 to 5; the count is exact after tokenising
+# English in WordPiece has 4 to 5; Chinese 3, which are one character and one token. The count is
+# exact once a text has been through the model.
+BYTES_A_TOKEN = 4
 
 
 def estimated_tokens(texts: Sequence[str], most: int) -> int:
     """About how many tokens `texts` will have, each cut at `most`."""
-    return sum(min(most, 2 + len(text) // CHARACTERS_A_TOKEN) for text in texts)
+    return sum(min(most, 2 + _size(text) // BYTES_A_TOKEN) for text in texts)
+
+
+def _size(text: str) -> int:
+    """Bytes of UTF-8, without making them of plain English."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 class Permit:

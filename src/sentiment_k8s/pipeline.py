@@ -17,18 +17,32 @@ from .privacy import TextKeeper
 from .records import Identities, PredictionRow, Recorder
 from .tokenizer import Tokens
 
-# A batch costs about this many tokens beyond its own (measured: MiniLM-L6 int8 on one VNNI core,
-# 27 tokens alone 3.3 ms, in full batches 2.5 ms), so a text may be padded by that much to join one.
-BATCH_OVERHEAD_TOKENS = 8
+# A batch costs about this many tokens beyond its own: 2 to 3 in ONNX Runtime (measured: MiniLM-L6
+# int8 on one VNNI core, 25 tokens alone 49 us a token, 8 texts of them 42), the rest around it.
+BATCH_OVERHEAD_TOKENS = 4
+# Batches run together before their answers go out: more tokens find more texts of one length and
+# wake the event loop more seldom, and the first answers wait longer for the last.
+BATCHES_A_ROUND = 2
 # Texts are tokenised together up to this many characters, so that a huge one delays few others.
 CHARACTERS_A_TOKENISING_BATCH = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Inference:
-    """What the model says of one text: a score a label, the logits that they were made from, and
-    when its batch ran and how long (`time.perf_counter` seconds)."""
+class Asked:
+    """A text to classify, and whether it may be cut."""
 
+    text: str
+    number: int
+    truncate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What came of one text: its tokens, what the log keeps of it, a score a label, the logits that
+    they were made from, and when its batch ran and how long (`time.perf_counter` seconds)."""
+
+    tokens: Tokens
+    kept: str
     scores: list[float]
     logits: list[float]
     started: float
@@ -67,21 +81,22 @@ class Pipeline:
         self._answered = {label: metrics.predictions.labels(label) for label in model.info.labels}
         self._deadline_seconds = deadline_seconds
         self._identities = Identities()
-        self._tokenise: Batcher[str, tuple[Tokens, str]] = Batcher(
-            self._read, len, budget=CHARACTERS_A_TOKENISING_BATCH, name="tokenise"
-        )
-        self._infer: Batcher[Tokens, Inference] = Batcher(
-            self._run_model,
-            len,
+        self._batcher: Batcher[Asked, tuple[Tokens, str], Inference] = Batcher(
+            self._tokenise,
+            self._infer,
+            lambda read: len(read[0]),
+            weight=lambda asked: len(asked.text),
+            most_weight=CHARACTERS_A_TOKENISING_BATCH,
             budget=token_budget,
-            most_padding=BATCH_OVERHEAD_TOKENS,
+            round_budget=BATCHES_A_ROUND * token_budget,
+            overhead=BATCH_OVERHEAD_TOKENS,
             name="infer",
         )
 
     @property
     def waiting(self) -> int:
         """Texts that wait for the model."""
-        return self._infer.waiting
+        return self._batcher.waiting
 
     async def classify(
         self,
@@ -111,15 +126,11 @@ class Pipeline:
         arrived = time.perf_counter()
         with self.admission.admit(estimated_tokens(texts, self.model.info.max_tokens)) as permit:
             async with answered_within(self._deadline_seconds):
-                read = await self._tokenise.submit(texts)
-                tokens = [toks for toks, _ in read]
-                permit.settle(sum(map(len, tokens)))
-                if not truncate:
-                    self._refuse_truncated(tokens)
-                inferences = await self._infer.submit(tokens)
+                asked = [Asked(text, number, truncate) for number, text in enumerate(texts, 1)]
+                inferences = await self._batcher.submit(asked)
+                permit.settle(sum(len(inference.tokens) for inference in inferences))
                 rows = [
-                    self._row(kept, toks, inference, arrived, subject, request_id)
-                    for (toks, kept), inference in zip(read, inferences, strict=True)
+                    self._row(inference, arrived, subject, request_id) for inference in inferences
                 ]
                 if record is not None:
                     await record(rows)
@@ -133,45 +144,49 @@ class Pipeline:
 
     async def close(self) -> None:
         """Finish what was admitted, then flush the log."""
-        await self._tokenise.close()
-        await self._infer.close()
+        await self._batcher.close()
         if self.recorder is not None:
             await self.recorder.close()
 
-    def _read(self, texts: list[str]) -> list[tuple[Tokens, str]]:
-        """In the tokenising thread: the tokens of each text, and what the log keeps of it."""
-        kept = map(self._keeper.kept, texts)
-        return list(zip(self.model.tokenizer.encode(texts), kept, strict=True))
+    def _tokenise(self, asked: list[Asked]) -> list[tuple[Tokens, str] | TooLarge]:
+        """In the inference thread: the tokens of each text, and what the log keeps of it."""
+        texts = [each.text for each in asked]
+        encoded = self.model.tokenizer.encode(texts)
+        return [
+            self._too_long(each.number)
+            if tokens.truncated and not each.truncate
+            else (tokens, self._keeper.kept(each.text))
+            for each, tokens in zip(asked, encoded, strict=True)
+        ]
 
-    def _run_model(self, batch: list[Tokens]) -> list[Inference]:
+    def _infer(self, batch: list[tuple[Tokens, str]]) -> list[Inference]:
         """In the inference thread: one batch through the model."""
         started = time.perf_counter()
-        logits = self.model.run(batch)
+        lengths = [len(tokens) for tokens, _ in batch]
+        logits = self.model.run([tokens for tokens, _ in batch])
         if not np.isfinite(logits).all():
             raise ValueError("its logits are not finite")
         scores = np.round(self.model.scores(logits).astype(np.float64), 6).tolist()
         seconds = time.perf_counter() - started
-        tokens = sum(map(len, batch))
-        self._metrics.tokens.inc(tokens)
-        self._metrics.padding.inc(len(batch) * max(map(len, batch)) - tokens)
+        self._metrics.tokens.inc(sum(lengths))
+        self._metrics.padding.inc(len(batch) * max(lengths) - sum(lengths))
         self._metrics.batch_texts.observe(len(batch))
         self._metrics.inference_seconds.observe(seconds)
         return [
-            Inference(*row, started, seconds) for row in zip(scores, logits.tolist(), strict=True)
+            Inference(tokens, kept, own_scores, own_logits, started, seconds)
+            for (tokens, kept), own_scores, own_logits in zip(
+                batch, scores, logits.tolist(), strict=True
+            )
         ]
 
-    def _refuse_truncated(self, tokens: list[Tokens]) -> None:
-        for number, toks in enumerate(tokens, 1):
-            if toks.truncated:
-                raise TooLarge(
-                    f"Text {number} is longer than the {self.model.info.max_tokens} tokens that "
-                    "the model takes: shorten it, or let its end be cut."
-                )
+    def _too_long(self, number: int) -> TooLarge:
+        return TooLarge(
+            f"Text {number} is longer than the {self.model.info.max_tokens} tokens that "
+            "the model takes: shorten it, or let its end be cut."
+        )
 
     def _row(
         self,
-        kept: str,
-        tokens: Tokens,
         inference: Inference,
         arrived: float,
         subject: str | None,
@@ -186,15 +201,15 @@ class Pipeline:
         return PredictionRow(
             id=identity,
             created_at=created_at,
-            text=kept,
+            text=inference.kept,
             prediction=prediction,
             score=scores[prediction],
             scores=scores,
             model=info.id,
             revision=info.revision,
             precision=info.precision,
-            tokens=len(tokens),
-            truncated=tokens.truncated,
+            tokens=len(inference.tokens),
+            truncated=inference.tokens.truncated,
             queue_seconds=queued,
             inference_seconds=inference.seconds,
             request_id=request_id,
