@@ -93,3 +93,12 @@ def test_an_estimate_grows_with_the_texts_and_stops_at_the_models_limit() -> Non
 
 def test_an_estimate_does_not_take_chinese_for_a_quarter_of_what_it_is() -> None:
     assert estimated_tokens(["电影" * 200], 512) == 302
+
+
+def test_it_is_full_when_hardly_any_room_is_left() -> None:
+    admission = Admission(320)
+    with admission.admit(300):
+        assert not admission.full
+        with admission.admit(10):
+            assert admission.full
+    assert not admission.full

@@ -4,6 +4,9 @@ import json
 import select
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 
 import httpx
@@ -134,7 +137,9 @@ def test_rubbish_is_refused_in_the_one_error_shape(server: RunningServer) -> Non
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"bad_request"' in answer
     request_id = answer.partition(b"x-request-id: ")[2].partition(b"\r\n")[0].decode()
-    assert request_id in [line.get("request_id") for line in server.log]
+    until = time.monotonic() + 20
+    while request_id not in [line.get("request_id") for line in server.log]:
+        assert time.monotonic() < until, "it is not in the log"
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket"])
@@ -183,3 +188,126 @@ def wait_until_another_is_served(server: RunningServer) -> None:
         else:
             return
     raise AssertionError("The one connection allowed is still held.")
+
+
+# Refused by their heads
+
+BUSY = json.dumps({"texts": ["good " * 2000] * 64}).encode()  # seconds of work, over any bound
+SMALL = b'{"text": "good"}'
+LAST = b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+def request_of(body: bytes, *headers: bytes, path: bytes = b"/predict") -> bytes:
+    lines = [b"POST " + path + b" HTTP/1.1", b"Host: a", b"Content-Length: %d" % len(body)]
+    return b"\r\n".join([*lines, *headers, b"", body])
+
+
+@contextmanager
+def full_server(data_dir: Path, **more: str) -> Iterator[RunningServer]:
+    """A server whose bound on tokens in flight is reached, for some seconds."""
+    bound = {"SENTIMENT_MAX_TOKENS_IN_FLIGHT": "512", "SENTIMENT_RECORD": "off"} | more
+    with (
+        running_server(data_dir, **bound) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as busy,
+    ):
+        busy.sendall(request_of(BUSY))
+        until = time.monotonic() + 20
+        while metric(server, "sentiment_tokens_in_flight") < 512:
+            assert time.monotonic() < until
+        yield server
+
+
+def statuses_in(answers: bytes) -> list[int]:
+    return [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+
+
+def metric(server: RunningServer, sample: str) -> float:
+    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
+    return next((float(line.split()[1]) for line in lines if line.startswith(f"{sample} ")), 0.0)
+
+
+def test_a_request_too_many_is_refused_and_its_connection_goes_on(data_dir: Path) -> None:
+    with (
+        full_server(data_dir) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        for _ in range(2):
+            connection.sendall(request_of(SMALL, b"X-Request-ID: mine-1"))
+            connection.settimeout(20)
+            answer = HTTPResponse(connection)
+            answer.begin()
+            assert (answer.status, answer.reason) == (429, "Too Many Requests")
+            assert answer.headers["Retry-After"] == "1"
+            assert answer.headers["X-Request-ID"] == "mine-1"
+            assert answer.headers["X-Sentiment-Recorded"] == "off"
+            assert json.loads(answer.read())["error_type"] == "overloaded"
+        connection.sendall(b"GET /predict?text=good HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert one_answer_of(connection).status == 429
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert one_answer_of(connection).status == 200
+        counted = 'sentiment_requests_total{route="/predict",status="429"}'
+        assert metric(server, counted) == 3
+        said = "Refused 3 requests: too many tokens are in flight."
+        until = time.monotonic() + 20
+        while said not in [line["message"] for line in server.log]:
+            assert time.monotonic() < until, server.log
+
+
+def test_the_body_of_a_refused_request_may_come_in_parts(data_dir: Path) -> None:
+    with (
+        full_server(data_dir) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        request = request_of(SMALL)
+        connection.sendall(request[:-5])
+        time.sleep(0.05)  # a part by itself; nothing tells when it has arrived
+        connection.sendall(request[-5:] + LAST)
+        assert statuses_in(answer_of(connection)) == [429, 200]
+
+
+def test_the_body_of_a_refused_request_that_never_comes_ends_the_connection(
+    data_dir: Path,
+) -> None:
+    with (
+        full_server(data_dir, SENTIMENT_BODY_TIMEOUT_SECONDS="0.3") as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        connection.sendall(request_of(SMALL)[:-5])
+        assert answer_of(connection) == b""
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (request_of(SMALL, b"Idempotency-Key: k"), 429),  # one that is known would be answered
+        (request_of(b"", path=b"/nowhere"), 404),
+        (request_of(SMALL, b"Connection: close"), 429),
+        (request_of(b" " * 100_000), 400),  # larger than what is thrown away
+        (
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"10\r\n" + SMALL + b"\r\n0\r\n\r\n",
+            429,
+        ),
+    ],
+    ids=["with a key", "of another route", "the last", "large", "chunked"],
+)
+def test_what_is_not_small_and_plain_goes_the_usual_way(
+    data_dir: Path, request_bytes: bytes, status: int
+) -> None:
+    with (
+        full_server(data_dir) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        connection.sendall(request_bytes)
+        assert one_answer_of(connection).status == status
+        refused = [line for line in server.log if str(line["message"]).startswith("Refused")]
+        assert refused == []
+
+
+def test_a_refused_request_waits_for_the_answer_of_the_one_before(data_dir: Path) -> None:
+    with (
+        full_server(data_dir) as server,
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+    ):
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" + request_of(SMALL) + LAST)
+        assert statuses_in(answer_of(connection)) == [200, 429, 200]

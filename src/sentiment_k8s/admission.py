@@ -9,6 +9,7 @@ from .errors import Overloaded
 # English in WordPiece has 4 to 5; Chinese 3, which are one character and one token. The count is
 # exact once a text has been through the model.
 BYTES_A_TOKEN = 4
+FULL = 31 / 32  # of the limit
 
 
 def estimated_tokens(texts: Sequence[str], most: int) -> int:
@@ -64,10 +65,19 @@ class Admission:
             Overloaded: too much is in flight already.
         """
         if self.in_flight and self.in_flight + tokens > self.limit:
-            raise Overloaded(
-                f"{self.in_flight} tokens are in flight and {self.limit} are allowed: "
-                "retry later, or send less at once.",
-                retry_after=1,
-            )
+            raise self.refusal()
         self.in_flight += tokens
         return Permit(self, tokens)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request, even a small one, is as good as refused."""
+        return self.in_flight >= FULL * self.limit
+
+    def refusal(self) -> Overloaded:
+        """What a refused caller is told."""
+        return Overloaded(
+            f"{self.in_flight} tokens are in flight and {self.limit} are allowed: "
+            "retry later, or send less at once.",
+            retry_after=1,
+        )

@@ -1,12 +1,14 @@
 """HTTP/1.1 as we speak it: uvicorn's protocol, where every wait for a client ends."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from .api.early_refusal import EarlyRefusal
 from .api.http import error_response
 from .api.middleware import logger as access_logger
 from .api.middleware import new_request_id
@@ -50,11 +52,19 @@ class Protocol(HttpToolsProtocol):
     """HTTP/1.1 by httptools, where every wait for a client ends, and a head has a largest size.
 
     uvicorn itself waits for ever for the rest of a head and for a client that does not read.
+
+    Args:
+        settings: the bounds.
+        refusal: says what to refuse by its head.
+        uvicorns: its own arguments.
     """
 
-    def __init__(self, *, settings: Settings, **uvicorns: Any) -> None:
+    def __init__(self, *, settings: Settings, refusal: EarlyRefusal, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self._settings = settings
+        self._refusal = refusal
+        self._refusing_since: float | None = None  # while the body of a refused request is read
+        self._refused = False  # since bytes came last
         self._head_bytes = 0
         seconds = settings.body_timeout_seconds
         # From the first byte of a head to its last.
@@ -83,6 +93,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._refused = False
         rest = memoryview(data)
         try:
             while rest:
@@ -100,7 +111,7 @@ class Protocol(HttpToolsProtocol):
                         f"The head is larger than {MOST_HEAD_BYTES} bytes: send a body by POST."
                     )
                 )
-        elif (self.cycle is None or self.cycle.response_complete) and not self._stray.running:
+        elif not (self._refused or self._stray.running) and self._is_idle():
             self._stray.start()
 
     def on_message_begin(self) -> None:
@@ -115,10 +126,20 @@ class Protocol(HttpToolsProtocol):
                 raise HttpParserError
             return  # it comes again, see _parse
         self._head.stop()
-        super().on_headers_complete()
+        if self._is_to_be_refused():
+            self._refusing_since = time.perf_counter()
+            self._stray.start()  # for its body
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._refusing_since is None:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self.parser.should_upgrade():
+        if self._refusing_since is not None:
+            self._refuse_early(self._refusing_since)
+        elif not self.parser.should_upgrade():
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -161,6 +182,29 @@ class Protocol(HttpToolsProtocol):
             self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
             return data[stop.args[0] :]
         return data[:0]
+
+    def _is_idle(self) -> bool:
+        """Whether no request is under way on this connection."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _is_to_be_refused(self) -> bool:
+        return (
+            self._refusal.due(self.parser.get_method(), self.url, self.headers)
+            and self._is_idle()
+            and not self.flow.write_paused
+            and self.parser.get_http_version() == "1.1"
+            and bool(self.parser.should_keep_alive())
+        )
+
+    def _refuse_early(self, since: float) -> None:
+        self._refusing_since = None
+        self._refused = True
+        self._stray.stop()
+        self.transport.write(self._refusal.answer(self.url, self.headers, since))
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def _await_head(self) -> None:
         self._head_bytes = 0

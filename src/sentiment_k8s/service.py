@@ -84,6 +84,11 @@ class Service:
             raise NotReady("The server is still starting: retry in a second.", retry_after=1)
         return self._pipeline
 
+    @property
+    def full(self) -> bool:
+        """Whether so much is in flight that a request is as good as refused."""
+        return self._pipeline is not None and self._pipeline.admission.full
+
     async def start(self) -> None:
         """Load and warm the model and open the log. Does nothing when already started."""
         if self._pipeline is not None:

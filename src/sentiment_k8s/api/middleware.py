@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -54,7 +54,7 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = scope["request_id"] = _request_id(scope)
+        request_id = scope["request_id"] = request_id_of(scope["headers"])
         headers = [*self._headers, (b"x-request-id", request_id.encode())]
         started = time.perf_counter()
         status = CLIENT_GONE
@@ -96,8 +96,13 @@ class RequestMiddleware:
             )
 
 
-def _request_id(scope: Scope) -> str:
-    for name, value in scope["headers"]:
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The caller's id of a request, if it is sane, or a new one.
+
+    Args:
+        headers: of the request, their names in lower case.
+    """
+    for name, value in headers:
         if name == b"x-request-id" and SANE_ID.fullmatch(value):
             return str(value, "ascii")
     return new_request_id()
