@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "avx512_bf16", "asimddp", "i8mm")
+# Seconds: a virtual machine may stand still for longer, and then what is measured in it is wrong.
+LONGEST_GAP = 0.3
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -97,8 +99,11 @@ def cpu_seconds(pid: int) -> float:
 
 def family_cpu_seconds(pid: int) -> float:
     """CPU time of a process and of its children that still run."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return cpu_seconds(pid) + sum(cpu_seconds(int(child)) for child in children)
+    total = cpu_seconds(pid)
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(OSError):  # it has ended meanwhile
+            total += cpu_seconds(int(child))
+    return total
 
 
 def peak_rss_mib(pid: int) -> float:

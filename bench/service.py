@@ -67,8 +67,8 @@ def measure(here: Stage, options: argparse.Namespace) -> dict[str, Any]:
                 for one, without in zip(on[most], off, strict=True)
             ],
             "start_seconds": recording.start_seconds,
-            "peak_rss_mib": recording.peak_rss_mib(),
-            "peak_rss_log_off_mib": silent.peak_rss_mib(),
+            "peak_rss_mib": recording.memory_mib(),
+            "peak_rss_log_off_mib": silent.memory_mib(),
         }
 
 
@@ -103,7 +103,7 @@ def row(name: str, several: list[dict[str, Any]]) -> dict[str, object]:
     """A line of the table from the rounds of one load."""
 
     def middle(field: str) -> float:
-        return median(one[field] for one in several)
+        return float(median(one[field] for one in several))
 
     answers = sum(one["answers"] for one in several)
     return {

@@ -7,6 +7,7 @@ import ctypes
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,11 +25,12 @@ def kernel() -> str:
     """What numpy multiplies with: OpenBLAS's own name for the kernels it chose, its threads."""
     library = _openblas()
     if library is None:
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
+        config: Any = np.show_config(mode="dicts")
+        blas = config["Build Dependencies"]["blas"]
         return f"{blas['name']} {blas['version']}"
-    name = _function(library, "get_corename", ctypes.c_char_p)
-    threads = _function(library, "get_num_threads", ctypes.c_int)
-    return f"OpenBLAS {name().decode()} kernels, {threads()} threads"
+    name: bytes = _function(library, "get_corename", ctypes.c_char_p)()
+    threads: int = _function(library, "get_num_threads", ctypes.c_int)()
+    return f"OpenBLAS {name.decode()} kernels, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _rate(size: int) -> float:
@@ -53,7 +55,7 @@ def _openblas() -> ctypes.CDLL | None:
     return ctypes.CDLL(str(found)) if found else None
 
 
-def _function(library: ctypes.CDLL, name: str, result: type) -> Callable[[], bytes | int]:
+def _function(library: ctypes.CDLL, name: str, result: type) -> Callable[[], Any]:
     for pattern in ("scipy_openblas_{}64_", "openblas_{}64_", "openblas_{}"):
         if function := getattr(library, pattern.format(name), None):
             function.restype = result

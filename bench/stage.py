@@ -1,6 +1,7 @@
 """What the scripts that load servers stand on: cores, texts, right answers, one PostgreSQL."""
 
 import argparse
+import asyncio
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
 
 from . import machine, texts
@@ -70,12 +72,14 @@ def staged(options: argparse.Namespace) -> Iterator[Stage]:
     data = Path(tempfile.mkdtemp(prefix="postgres-", dir=machine.cache()))
     try:
         with machine.pinned(options.client_cores), EmbeddedPostgres(data) as postgres:
+            database_url = postgres.start()
+            asyncio.run(upgrade(database_url))  # as the chart's init container, not the server
             yield Stage(
                 model=options.model,
                 server_cores=options.server_cores,
                 sentences=sentences,
                 postgres=postgres,
-                database_url=postgres.start(),
+                database_url=database_url,
                 loader=Loader(
                     right_labels(options.model, sentences),
                     warm_up=options.warm_up,

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+
 from bench.report import save
 
 from .campaign import campaign

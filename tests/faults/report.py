@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import httpx
+
 from bench.report import table
 
 MIB = 1024 * 1024

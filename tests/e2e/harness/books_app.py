@@ -10,8 +10,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+
 from bench import machine, servers
-from bench.seed_app import FOLDER
+from bench.peers.environment import FOLDER, home
 
 from .limits import MIB
 from .load import Load
@@ -63,10 +64,10 @@ def books_app(limits: Limits, database_url: str, log: Path) -> Iterator[servers.
     Raises:
         SystemExit: it did not start.
     """
-    python = machine.cache() / "seed-app/bin/python"
+    python = home("seed") / "bin/python"
     checkpoint = machine.cache() / "distilbert-checkpoint"
     if not python.exists() or not checkpoint.exists():
-        pytest.skip(f"{python} (bench.peers makes it) and {checkpoint} must be there")
+        pytest.skip(f"{python} (bench.compare makes it) and {checkpoint} must be there")
     with limited(limits) as groups:
         app = servers.Server(
             ["sh", "-c", JOIN, " ".join(map(str, groups)), str(python), *UVICORN],
@@ -74,7 +75,7 @@ def books_app(limits: Limits, database_url: str, log: Path) -> Iterator[servers.
             ready="/health",
             log=log,
             environment={"MODEL": str(checkpoint), "DATABASE_URL": database_url},
-            folder=FOLDER,
+            folder=FOLDER / "seed",
         )  # fmt: skip
         with app:
             yield app

@@ -1,0 +1,39 @@
+"""Ourselves, with every answer in PostgreSQL before it is given: int8, and the same in fp32."""
+
+from pathlib import Path
+
+from ..servers import Server, ours
+from ..wire import OURS
+from .peer import Peer, Setting
+
+
+def _start(setting: Setting, model: Path) -> Server:
+    return ours(
+        str(model),
+        setting.database_url,
+        setting.cores,
+        record="required",
+        spool=setting.scratch / "spool",
+        log=setting.log,
+        ready=OURS,
+    )
+
+
+PEERS = (
+    Peer(
+        name="ours",
+        precision="int8",
+        wire=OURS,
+        settings="defaults; every answer a row in PostgreSQL",
+        install=lambda: None,
+        server=lambda setting: _start(setting, setting.int8),
+    ),
+    Peer(
+        name="ours-fp32",
+        precision="fp32",
+        wire=OURS,
+        settings="defaults; every answer a row in PostgreSQL; the fp32 file",
+        install=lambda: None,
+        server=lambda setting: _start(setting, setting.fp32),
+    ),
+)
