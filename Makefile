@@ -1,6 +1,6 @@
 # Two commands matter: `make run` serves, `make test` tests. Both set up all they need.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format generate manifests lock model bench cluster cluster-test e2e faults image test-image sbom audit clean
+.PHONY: help run test lint types format generate manifests lock model bench regression cluster cluster-test e2e faults image test-image sbom audit clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -46,6 +46,9 @@ model: ## Train, export and calibrate the bundled model (SST2=folder of GLUE fil
 bench: $(VENV)/dev ## Measure the engine and the service (bench/README.md says how to read it)
 	@$(BIN)/python -m bench.engine
 	@$(BIN)/python -m bench.service
+
+regression: $(VENV)/dev ## Compare a short run's ratios with the committed ones; warns, never fails
+	@$(BIN)/python -m bench.regression
 
 cluster: ## Leave a ready Kubernetes: kind's or minikube's, else our own (CONTEXT=current: kubectl's)
 	@tools/cluster/choose $(CONTEXT)
