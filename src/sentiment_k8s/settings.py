@@ -143,7 +143,9 @@ class Settings(BaseModel):
         25, ge=1, description="Then: time for the requests in flight to end."
     )
     access_log: Literal["errors", "all", "off"] = Field(
-        "errors", description="Which requests are logged: failed ones, all, none. Never a text."
+        "errors",
+        description="Which requests are logged: failed ones (those refused by their heads in "
+        "overload by their number, once a second), all, none. Never a text.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level that is logged."
