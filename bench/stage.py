@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def staged(options: argparse.Namespace) -> Iterator[Stage]:
     """Everything but the servers, ready."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    before = signal.signal(signal.SIGTERM, _end)  # or the servers would stay
     sentences = texts.dev_sentences(options.sst2 or texts.sst2_folder())
     machine.cache().mkdir(parents=True, exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix="postgres-", dir=machine.cache()))
@@ -92,6 +94,11 @@ def staged(options: argparse.Namespace) -> Iterator[Stage]:
             )
     finally:
         shutil.rmtree(data)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(*_: object) -> None:
+    raise SystemExit("Stopped by SIGTERM.")
 
 
 def right_labels(model: str, sentences: list[str]) -> list[str]:

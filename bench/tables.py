@@ -28,7 +28,8 @@ def described(result: Mapping[str, Any]) -> str:
     ]
     if rows := latency(result):
         parts += ["### Latency of a request: p50 / p95 / p99 in ms", report.table(rows)]
-    parts += ["### What it costs, and whether it is right", report.table(costs(result))]
+    if rows := costs(result):
+        parts += ["### What it costs, and whether it is right", report.table(rows)]
     if rows := ratios(result):
         parts += ["### How many times as many texts a second as a peer", report.table(rows)]
     return "\n\n".join([*parts, "\n".join(notes(result))])

@@ -103,6 +103,13 @@ def test_what_could_not_be_measured_is_said_with_its_reason() -> None:
     assert "  - 64 clients: not measured: it has ended by itself" in text
 
 
+def test_nothing_measured_is_a_table_of_dashes_and_the_reasons() -> None:
+    gone = PEER | {"reason": "it cannot be installed"}
+    text = tables.described(result(peers={"gone": gone}, loads={}))
+    assert "| gone | fp32 | – | – |" in text
+    assert "- gone: not measured: it cannot be installed" in text
+
+
 def test_what_disturbed_is_said() -> None:
     noisy = MEASURED | {"gap": 5.0, "others_share": 0.36, "client_cpu_share": 0.9}
     text = tables.described(result(loads={"64": {"ours": [noisy]}}))
