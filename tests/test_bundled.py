@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pytest
 
 from sentiment_k8s.hub import BUNDLED, find_model
@@ -71,6 +72,13 @@ def test_it_gives_the_label_of_fp32_to_985_texts_of_a_thousand(logits: Logits) -
     fp32 = np.load(REFERENCE / "dev_logits_fp32.npy")
     assert fp32.shape == logits.shape
     assert (logits.argmax(axis=1) == fp32.argmax(axis=1)).mean() >= 0.985
+
+
+def test_its_last_layer_computes_the_first_token_alone() -> None:
+    """The head reads no other; it is an eighth of the whole."""
+    kinds = [node.op_type for node in onnx.load(str(BUNDLED / "model.onnx")).graph.node]
+    last = len(kinds) - kinds[::-1].index("QAttention")
+    assert kinds[last:].count("Slice") == 2
 
 
 def test_its_labels_are_those_of_the_book(model: Model) -> None:

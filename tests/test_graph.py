@@ -59,14 +59,19 @@ def fused_layer(number: int, hidden: str) -> tuple[list[Any], list[TensorProto],
     return nodes, constants, name("output")
 
 
-def encoder(*, token: int = 0, layers: int = 2) -> ModelProto:
-    """A fused encoder whose head reads one token."""
+def encoder(*, token: int = 0, layers: int = 2, node: bool = False) -> ModelProto:
+    """A fused encoder whose head reads one token, whose number is a constant or, as torch's
+    exporter writes it, a node."""
     nodes, constants, hidden = [], [], "embedded"
-    for number in range(layers):
-        more, needed, hidden = fused_layer(number, hidden)
+    for layer in range(layers):
+        more, needed, hidden = fused_layer(layer, hidden)
         nodes += more
         constants += needed
-    constants += [numpy_helper.from_array(np.array(token, np.int64), "token")]
+    number = numpy_helper.from_array(np.array(token, np.int64), "token")
+    if node:
+        nodes += [helper.make_node("Constant", [], ["token"], value=number)]
+    else:
+        constants += [number]
     constants += [weights("head", HIDDEN, LABELS)]
     nodes += [helper.make_node("Gather", [hidden, "token"], ["pooled"], axis=1)]
     nodes += [helper.make_node("MatMul", ["pooled", "head"], ["logits"])]
@@ -95,16 +100,18 @@ def kinds(model: ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
-def test_the_last_layer_of_one_token_gives_the_same_logits() -> None:
-    model = encoder()
+@pytest.mark.parametrize("node", [False, True])
+def test_the_last_layer_of_one_token_gives_the_same_logits(node: bool) -> None:
+    model = encoder(node=node)
     before = logits(model)
     assert keep_first_token(model.graph)
     assert kinds(model)["Slice"] == 2
     np.testing.assert_allclose(logits(model), before, atol=1e-5)
 
 
-def test_a_head_that_reads_another_token_keeps_them_all() -> None:
-    model = encoder(token=1)
+@pytest.mark.parametrize("node", [False, True])
+def test_a_head_that_reads_another_token_keeps_them_all(node: bool) -> None:
+    model = encoder(token=1, node=node)
     assert not keep_first_token(model.graph)
     assert kinds(model)["Slice"] == 0
 

@@ -95,6 +95,13 @@ def _head_reads_first_token(graph: GraphProto) -> bool:
         return False
     axis = next((a.i for a in consumers[0].attribute if a.name == "axis"), 0)
     constants = {one.name: one for one in graph.initializer}
+    constants |= {  # as the exporter writes them
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
     index = constants.get(consumers[0].input[1])
     return axis == 1 and index is not None and not numpy_helper.to_array(index).any()
 
