@@ -105,7 +105,7 @@ def measure(here: Stage, options: argparse.Namespace, chosen: Sequence[Peer]) ->
         "cores": [here.server_cores, options.client_cores],
         "rounds": options.rounds,
         "seconds": options.seconds,
-        "weights": {name: str(folder) for name, folder in folders.items()},
+        "weights": {name: folder.name for name, folder in folders.items()},
         "quantisation_error": right.error,
         "texts": {kind: len(each) for kind, each in texts.items()},
         "scenarios": {one.name: one.what for one in scenarios},

@@ -48,9 +48,10 @@ OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 # 01.02.2024 and 01/02/24, which a time may follow, are no beginnings of a phone number.
 DATE = r"\d\d([./-])\d\d\1\d\d(?:\d\d)?(?!\d|\1\d)"
 BETWEEN = r"[ \xa0./()\-\u2010-\u2015]{0,2}"
-# Each is looked for at every place, also inside another's match: all readings count.
+# Each is looked for at every place, also inside another's match: all readings count. What ends in a
+# digit is not followed by one.
 NUMBERS = [
-    (kind, re.compile(rf"(?=({pattern})(?!\d))"))
+    (kind, re.compile(rf"(?=({pattern})(?:(?<=[Xx])|(?!\d)))"))
     for kind, pattern in (
         ("ip", rf"(?<!\d)(?:{OCTET}\.){{3}}{OCTET}"),
         # of the United States; of China, with the birthday in it
