@@ -281,6 +281,7 @@ def test_the_body_of_a_refused_request_that_never_comes_ends_the_connection(
     [
         (request_of(SMALL, b"Idempotency-Key: k"), 429),  # one that is known would be answered
         (request_of(b"", path=b"/nowhere"), 404),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 200),
         (request_of(SMALL, b"Connection: close"), 429),
         (request_of(b" " * 100_000), 400),  # larger than what is thrown away
         (
@@ -289,7 +290,7 @@ def test_the_body_of_a_refused_request_that_never_comes_ends_the_connection(
             429,
         ),
     ],
-    ids=["with a key", "of another route", "the last", "large", "chunked"],
+    ids=["with a key", "of another route", "of the page", "the last", "large", "chunked"],
 )
 def test_what_is_not_small_and_plain_goes_the_usual_way(
     data_dir: Path, request_bytes: bytes, status: int

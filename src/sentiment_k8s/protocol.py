@@ -200,7 +200,8 @@ class Protocol(HttpToolsProtocol):
         self._refusing_since = None
         self._refused = True
         self._stray.stop()
-        self.transport.write(self._refusal.answer(self.url, self.headers, since))
+        method = self.parser.get_method()
+        self.transport.write(self._refusal.answer(method, self.url, self.headers, since))
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler

@@ -18,7 +18,12 @@ from .middleware import logger, request_id_of
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-PATHS = {b"/": "/", b"/predict": "/predict"}
+# By method and path, the routes that classify; GET / is the page.
+ROUTES = {
+    (b"POST", b"/"): "/",
+    (b"POST", b"/predict"): "/predict",
+    (b"GET", b"/predict"): "/predict",
+}
 MOST_BODY_BYTES = 64 * 1024  # what is read of a refused request; a larger one is refused unread
 TELL_EVERY_SECONDS = 1.0
 # What changes how a body is read, or what may be answered from the log.
@@ -49,15 +54,15 @@ class EarlyRefusal:
         return (
             self._service.full
             and self._service.ready
-            and url.partition(b"?")[0] in PATHS
-            and method in (b"GET", b"POST")
+            and _route(method, url) is not None
             and _is_small_and_plain(headers)
         )
 
-    def answer(self, url: bytes, headers: Headers, started: float) -> bytes:
+    def answer(self, method: bytes, url: bytes, headers: Headers, started: float) -> bytes:
         """The whole answer, counted; refusals are logged once a second, by their number.
 
         Args:
+            method: of the request.
             url: of the request.
             headers: of the request.
             started: when its head was complete (`time.perf_counter`).
@@ -69,8 +74,9 @@ class EarlyRefusal:
             lines.append(b"x-sentiment-recorded: off")
         self._count()
         seconds = time.perf_counter() - started
-        route = PATHS[url.partition(b"?")[0]]
-        self._service.metrics.answered(route, response.status_code, seconds)
+        self._service.metrics.answered(
+            _route(method, url) or "other", response.status_code, seconds
+        )
         head = STATUS_LINE[response.status_code] + b"\r\n".join([*lines, b"", b""])
         return head + bytes(response.body)
 
@@ -82,6 +88,10 @@ class EarlyRefusal:
     def _tell(self) -> None:
         logger.info("Refused %d requests: too many tokens are in flight.", self._untold)
         self._untold = 0
+
+
+def _route(method: bytes, url: bytes) -> str | None:
+    return ROUTES.get((method, url.partition(b"?")[0]))
 
 
 def _is_small_and_plain(headers: Headers) -> bool:
