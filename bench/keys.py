@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from . import machine, report, servers, stage
+from . import machine, report, stage
 from .stage import Stage
 
 WITHOUT, FRESH, AGAIN = "without a key", "with a new key", "the same again"
@@ -27,14 +27,7 @@ def main() -> None:
 def measure(here: Stage, requests: int) -> dict[str, Any]:
     """Milliseconds of every request, one client, the three kinds by turns on one connection."""
     seconds: dict[str, list[float]] = {WITHOUT: [], FRESH: [], AGAIN: []}
-    with servers.ours(
-        here.model,
-        here.database_url,
-        here.server_cores,
-        record="required",
-        spool=here.scratch / "spool",
-        log=here.logs / "server-keys.log",
-    ) as server:
+    with here.server("server-keys") as server:
         connection = http.client.HTTPConnection(*server.address, timeout=30)
         connection.connect()
         for number in range(requests):

@@ -7,9 +7,6 @@ no fault of a change. `--save` commits what was measured (`expected.json`, by th
 
 import argparse
 import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +42,8 @@ def main() -> None:
     options = _options()
     with stage.staged(options) as here:
         served = service.measure(here, options)
-    found = ratios(served, _engine(options))
+    alone = stage.engine(options.model, options.server_cores, "--rounds", str(options.rounds))
+    found = ratios(served, alone)
     committed = json.loads(COMMITTED.read_text()) if COMMITTED.exists() else {}
     kind = cpu()
     print(served["described"])
@@ -106,18 +104,6 @@ def cpu() -> str:
     assert isinstance(flags, list)
     chosen = [flag for flag in ("amx_int8", "avx512_vnni", "avx_vnni", "i8mm") if flag in flags]
     return chosen[0] if chosen else "no int8 products"
-
-
-def _engine(options: argparse.Namespace) -> dict[str, Any]:
-    """The bare engine, in a process of its own: OpenBLAS is pinned before it is loaded."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as result:
-        cores = ",".join(map(str, options.server_cores))
-        command = [sys.executable, "-m", "bench.engine", "--int8", options.model]
-        command += ["--cores", cores, "--budgets", "512", "--json", result.name]
-        command += ["--rounds", str(options.rounds)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        measured: dict[str, Any] = json.loads(Path(result.name).read_text())
-        return measured
 
 
 def _options() -> argparse.Namespace:

@@ -122,14 +122,7 @@ def row(name: str, several: list[dict[str, Any]]) -> dict[str, object]:
 
 
 def _server(here: Stage, record: str) -> servers.Server:
-    return servers.ours(
-        here.model,
-        here.database_url,
-        here.server_cores,
-        record=record,
-        spool=here.scratch / "spool",
-        log=here.logs / f"server-{record}.log",
-    )
+    return here.server(f"server-{record}", record=record)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
 
 from . import machine, texts
 from .loads import Loader
+from .servers import Server, ours
 
 RESULTS = Path("bench/results")
 
@@ -41,14 +43,47 @@ class Stage:
     def engine(self) -> float:
         """Texts a second of the bare engine on the servers' cores, now, in the server's own
         token budget sorted by length; in a process of its own."""
-        with tempfile.NamedTemporaryFile(suffix=".json") as result:
-            cores = ",".join(map(str, self.server_cores))
-            command = [sys.executable, "-m", "bench.engine", "--int8", self.model]
-            command += ["--cores", cores, "--budgets", "512", "--rounds", "1"]
-            command += ["--no-one", "--json", result.name]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            [way] = json.loads(Path(result.name).read_text())["ways"]
+        [way] = engine(self.model, self.server_cores, "--rounds", "1", "--no-one")["ways"]
         return float(way["texts_a_second"][0])
+
+    def server(
+        self, name: str, *, record: str = "required", environment: Mapping[str, str] | None = None
+    ) -> Server:
+        """Ours, on the servers' cores and this PostgreSQL.
+
+        Args:
+            name: of its log.
+            record: `required` or `off`.
+            environment: more settings.
+        """
+        return ours(
+            self.model,
+            self.database_url,
+            self.server_cores,
+            record=record,
+            spool=self.scratch / "spool",
+            log=self.logs / f"{name}.log",
+            environment=environment,
+        )
+
+
+def engine(model: str, cores: Sequence[int], *flags: str) -> dict[str, Any]:
+    """What `bench.engine` measures at the server's own token budget, in a process of its own:
+    OpenBLAS is pinned before it is loaded.
+
+    Args:
+        model: in int8.
+        cores: that it may use.
+        flags: more of its command line.
+    """
+    with tempfile.NamedTemporaryFile(suffix=".json") as result:
+        command = [sys.executable, "-m", "bench.engine", "--int8", model]
+        command += ["--cores", ",".join(map(str, cores)), "--budgets", "512"]
+        subprocess.run(
+            [*command, *flags, "--json", result.name], check=True, stdout=subprocess.DEVNULL
+        )
+        measured: dict[str, Any] = json.loads(Path(result.name).read_text())
+        return measured
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from .. import report, servers, stage
+from .. import report, stage
 from ..loads import Measured, Right, task
 from ..stage import Stage
 from ..wire import OURS
@@ -36,14 +36,7 @@ def measure(here: Stage, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[int, dict[str, list[Measured]]] = {
         size: {ONE: [], BUSY: []} for size in options.sizes
     }
-    with servers.ours(
-        here.model,
-        here.database_url,
-        here.server_cores,
-        record="required",
-        spool=here.scratch / "spool",
-        log=here.logs / "growth-batch.log",
-    ) as server:
+    with here.server("growth-batch") as server:
         for _ in range(options.rounds):
             for size, given in tasks.items():
                 found[size][ONE].append(here.loader.closed(server, given, 1))

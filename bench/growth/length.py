@@ -39,14 +39,7 @@ def measure(here: Stage, options: argparse.Namespace) -> dict[str, Any]:
     tokens = {length: model.tokenizer.encode(some) for length, some in asked.items()}
     alone: dict[int, list[float]] = {length: [] for length in asked}
     served: dict[int, list[Measured]] = {length: [] for length in asked}
-    with servers.ours(
-        here.model,
-        here.database_url,
-        here.server_cores,
-        record="required",
-        spool=here.scratch / "spool",
-        log=here.logs / "growth-length.log",
-    ) as server:
+    with here.server("growth-length") as server:
         for _ in range(options.rounds):
             for length, some in asked.items():
                 with machine.pinned(here.server_cores):

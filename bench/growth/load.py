@@ -37,14 +37,8 @@ def measure(here: Stage, options: argparse.Namespace) -> dict[str, Any]:
     requests = servers.post_requests(here.sentences)
     capacity: list[Sorted] = []
     loads: dict[str, list[Sorted]] = {f"{share:g}": [] for share in options.shares}
-    with servers.ours(
-        here.model,
-        here.database_url,
-        here.server_cores,
-        record="required",
-        spool=here.scratch / "spool",
-        log=here.logs / "growth-load.log",
-        environment=dict(one.split("=", 1) for one in options.set),
+    with here.server(
+        "growth-load", environment=dict(one.split("=", 1) for one in options.set)
     ) as server:
         load = partial(run, server, here.postgres, requests=requests, seconds=options.seconds)
         for _ in range(options.rounds):
