@@ -46,8 +46,17 @@ class Machine:
 Words = Batcher[str, str, str]
 
 
-def batcher(machine: Machine, budget: int = 1000, **more: float) -> Words:
-    return Batcher(list, machine.run, len, weight=len, budget=budget, name="test", **more)
+def batcher(machine: Machine, budget: int = 1000, threads: int = 1, **more: float) -> Words:
+    return Batcher(
+        list,
+        machine.run,
+        len,
+        weight=len,
+        budget=budget,
+        threads=threads,
+        name="test",
+        **more,
+    )
 
 
 async def submitted(to: Words, *items: str) -> asyncio.Task[list[str]]:
@@ -57,10 +66,12 @@ async def submitted(to: Words, *items: str) -> asyncio.Task[list[str]]:
     return task
 
 
-async def busy(budget: int = 1000, **more: float) -> tuple[Machine, Words, asyncio.Task[list[str]]]:
+async def busy(
+    budget: int = 1000, threads: int = 1, **more: float
+) -> tuple[Machine, Words, asyncio.Task[list[str]]]:
     """A batcher whose first batch is under way, so that what comes now must wait."""
     machine = Machine(running=False)
-    queue = batcher(machine, budget, **more)
+    queue = batcher(machine, budget, threads, **more)
     first = await submitted(queue, "first")
     await machine.started.wait()
     return machine, queue, first
@@ -401,6 +412,74 @@ async def test_a_cancelled_item_gives_its_place_up_at_once() -> None:
     await asyncio.gather(first, queue.close())
 
 
+# Several threads
+
+
+class Meeting:
+    """Runs a batch only beside others: each waits until so many are under way."""
+
+    def __init__(self, threads: int) -> None:
+        self.batches: list[list[str]] = []
+        self._barrier = threading.Barrier(threads)
+
+    def run(self, batch: list[str]) -> Sequence[str]:
+        self.batches.append(batch)
+        self._barrier.wait(20)
+        return batch
+
+
+async def test_calls_run_side_by_side() -> None:
+    meeting = Meeting(3)
+    queue: Words = Batcher(list, meeting.run, len, weight=len, budget=9, threads=3)
+    answers = await asyncio.gather(*(queue.submit([word]) for word in ("one", "two", "six")))
+    assert answers == [["one"], ["two"], ["six"]]
+    await queue.close()
+
+
+async def test_threads_with_nothing_to_do_share_the_items_of_one_call() -> None:
+    machine = Machine()
+    queue = batcher(machine, threads=2)
+    for _ in range(1000):  # at first one may not have started
+        machine.batches.clear()
+        await queue.submit(["a", "b", "c", "d"])
+        if len(machine.batches) > 1:
+            break
+    assert len(machine.batches) > 1
+    assert sorted(item for batch in machine.batches for item in batch) == ["a", "b", "c", "d"]
+    await queue.close()
+
+
+async def test_what_one_thread_leaves_waits_for_no_other_that_is_busy() -> None:
+    machine, queue, first = await busy(threads=2)
+    machine.started.clear()
+    second = await submitted(queue, "second")
+    await machine.started.wait()  # both are busy
+    calls = [await submitted(queue, word) for word in ("one", "two")]
+    machine.release_one()
+    machine.release_one()
+    machine.release()
+    assert await asyncio.gather(first, second, *calls) == [["FIRST"], ["SECOND"], ["ONE"], ["TWO"]]
+    await queue.close()
+
+
+@given(calls=st.lists(st.lists(st.integers(1, 60), max_size=20), max_size=20))
+def test_several_threads_lose_nobody_and_run_nothing_twice(calls: list[list[int]]) -> None:
+    async def run() -> None:
+        machine = Machine()
+        queue = batcher(machine, 60, threads=3, round_budget=90, overhead=4)
+        items = [
+            [f"{number}-{place}".ljust(size) for place, size in enumerate(sizes)]
+            for number, sizes in enumerate(calls)
+        ]
+        answers = await asyncio.gather(*(queue.submit(own) for own in items))
+        assert answers == [[item.upper() for item in own] for own in items]
+        await queue.close()
+        ran = [item for batch in machine.batches for item in batch]
+        assert sorted(ran) == sorted(item for own in items for item in own)
+
+    asyncio.run(run())
+
+
 # The end
 
 
@@ -413,17 +492,23 @@ async def test_closing_finishes_what_waits() -> None:
     assert [call.result() for call in (first, *calls)] == [["FIRST"], ["ONE"], ["TWO"], ["THREE"]]
 
 
-async def test_closing_an_idle_batcher_ends_its_thread() -> None:
-    queue: Words = Batcher(list, list, len, weight=len, budget=9, name="own-thread")
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_closing_an_idle_batcher_ends_its_threads(threads: int) -> None:
+    queue: Words = Batcher(
+        list, list, len, weight=len, budget=9, threads=threads, name="own-thread"
+    )
     await queue.submit(["one"])
-    [thread] = [t for t in threading.enumerate() if t.name.startswith("own-thread")]
+    running = [t for t in threading.enumerate() if t.name.startswith("own-thread")]
+    assert len(running) == threads
     await queue.close()
-    thread.join(20)
-    assert not thread.is_alive()
+    for thread in running:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
-async def test_what_is_submitted_after_the_end_is_answered_too() -> None:
-    queue = batcher(Machine())
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_what_is_submitted_after_the_end_is_answered_too(threads: int) -> None:
+    queue = batcher(Machine(), threads=threads)
     await queue.submit(["one"])
     closing = [asyncio.create_task(queue.close()) for _ in range(2)]
     await asyncio.sleep(0)

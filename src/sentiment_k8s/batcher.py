@@ -1,10 +1,11 @@
-"""Batching without a timer: while some batches run in a thread, the next ones gather.
+"""Batching without a timer: while some batches run in threads, the next ones gather.
 
-The thread goes in rounds. It reads what has arrived (tokenises it), takes the oldest items, cuts
+A thread goes in rounds. It reads what has arrived (tokenises it), takes the oldest items, cuts
 them into batches of nearly one size, so that little is padded, runs these, hands over all results
 at once, and begins again without waiting for the event loop. So nobody starves, and the event loop
 is woken once a round: on few cores it and the model take turns at the caches, and each turn is paid
-for anew (docs/decisions/0013-rounds.md). A batch that fails is retried item by item, so that a
+for anew (docs/decisions/0013-rounds.md). Threads share what waits, each on its own core
+(docs/decisions/0014-a-thread-a-core.md). A batch that fails is retried item by item, so that a
 poison text hurts only itself. An item whose waiter has gone (deadline, hung-up client) is not
 computed.
 """
@@ -14,8 +15,8 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from queue import SimpleQueue
-from threading import Thread
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 from .errors import InferenceError, SentimentError
@@ -84,10 +85,10 @@ class Batcher(Generic[Item, Read, Result]):
     """Runs a blocking function over batches of whatever has arrived meanwhile.
 
     Args:
-        read: makes items ready to run, in this batcher's thread: answers for each, in order, what
-            `run` gets, or the error that its caller gets.
-        run: the function, called in the same thread with a list of read items; answers one result
-            an item, in order.
+        read: makes items ready to run, in a thread of this batcher's: answers for each, in order,
+            what `run` gets, or the error that its caller gets.
+        run: the function, called in such a thread with a list of read items; answers one result an
+            item, in order.
         size: a read item's size, for instance its tokens.
         weight: what an item costs to read, for instance its characters.
         most_weight: items are read together up to this much, so that a huge one delays few others.
@@ -95,7 +96,8 @@ class Batcher(Generic[Item, Read, Result]):
         round_budget: bound on the sizes of all items of a round together, as far as there are more
             than one.
         overhead: what a batch costs beyond its items' sizes, in the same unit.
-        name: of the thread.
+        threads: that read and run side by side.
+        name: of the threads.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Batcher(Generic[Item, Read, Result]):
         budget: int,
         round_budget: float = math.inf,
         overhead: float = 0.0,
+        threads: int = 1,
         name: str = "batcher",
     ) -> None:
         self._read = read
@@ -119,16 +122,19 @@ class Batcher(Generic[Item, Read, Result]):
         self._budget = budget
         self._round_budget = round_budget
         self._overhead = overhead
+        self._threads = threads
         self._name = name
         # Of the event loop:
         self._groups: set[_Group[Item, Read, Result]] = set()
-        self._thread: Thread | None = None
+        self._running = 0  # threads
         self._ended: asyncio.Future[None] | None = None
-        # Between the event loop and the thread; None ends it:
-        self._arrived: SimpleQueue[_Group[Item, Read, Result] | None] = SimpleQueue()
-        # Of the thread:
+        # Between the event loop and the threads; None ends these, no entries only wake one:
+        self._arrived: SimpleQueue[list[_Entry[Item, Read, Result]] | None] = SimpleQueue()
+        # Of the threads, under the lock:
+        self._lock = Lock()
         self._unread: deque[_Entry[Item, Read, Result]] = deque()
         self._ready: deque[_Entry[Item, Read, Result]] = deque()
+        self._idle = 0  # threads, without those that have been woken
         self._closing = False
 
     @property
@@ -148,10 +154,10 @@ class Batcher(Generic[Item, Read, Result]):
             return []
         loop = asyncio.get_running_loop()
         group = _Group[Item, Read, Result](items, loop.create_future())
-        if self._thread is None:
+        if not self._running:
             self._start(loop)
         self._groups.add(group)
-        self._arrived.put(group)
+        self._arrived.put(group.entries)
         try:
             await group.done
         finally:
@@ -159,49 +165,94 @@ class Batcher(Generic[Item, Read, Result]):
         return group.results  # type: ignore[return-value]  # none is missing
 
     async def close(self) -> None:
-        """Finish what waits, then end the thread; a later `submit` begins a new one."""
+        """Finish what waits, then end the threads; a later `submit` begins new ones."""
         if self._ended is not None:
             self._arrived.put(None)
             await asyncio.shield(self._ended)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._closing = False
         self._ended = loop.create_future()
-        self._thread = Thread(target=self._work, args=(loop,), name=self._name, daemon=True)
-        self._thread.start()
+        self._running = self._threads
+        for _ in range(self._threads):
+            Thread(target=self._work, args=(loop,), name=self._name, daemon=True).start()
 
     def _end(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A thread has ended."""
+        self._running -= 1
+        if self._running:
+            return
         if self._ended is not None:
             self._ended.set_result(None)
-        self._ended = self._thread = None
-        if not self._arrived.empty():
+        self._ended = None
+        if self._groups:  # they came too late for the last thread
             self._start(loop)
 
     def _deliver(self, outcomes: "Outcomes[Item, Read, Result]") -> None:
         for entry, outcome in outcomes:
             entry.group.deliver(entry.index, outcome)
 
-    # In the thread
+    # In the threads
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        while not self._closing or self._unread or self._ready:
-            outcomes = self._take_in()
-            for batch in self._cut(self._next_round()):
+        while self._take_in():
+            entries, outcomes = self._next_round()
+            for batch in self._cut(entries):
                 outcomes += self._run_batch(batch)
             if outcomes:
                 loop.call_soon_threadsafe(self._deliver, outcomes)
-        self._closing = False
+        with self._lock:
+            self._wake_another()
         loop.call_soon_threadsafe(self._end, loop)
 
-    def _take_in(self) -> "Outcomes[Item, Read, Result]":
-        """Read what has arrived, up to a bound; wait for it when there is nothing else to do."""
-        while not self._arrived.empty() or not (self._closing or self._unread or self._ready):
-            group = self._arrived.get()
-            if group is None:
-                self._closing = True
-            else:
-                self._unread.extend(group.entries)
+    def _take_in(self) -> bool:
+        """Take in what has arrived; wait for it when there is nothing else to do. False: that is
+        the end."""
+        with self._lock:
+            self._drain()
+            if self._unread or self._ready or self._closing:
+                return bool(self._unread or self._ready)
+            self._idle += 1
+        arrived = self._arrived.get()
+        with self._lock:
+            self._idle -= 1
+            self._take(arrived)
+            self._drain()
+        return True
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._take(self._arrived.get_nowait())
+            except Empty:
+                return
+
+    def _take(self, arrived: "list[_Entry[Item, Read, Result]] | None") -> None:
+        if arrived is None:
+            self._closing = True
+        elif arrived:
+            self._unread.extend(arrived)
+        else:
+            self._idle += 1  # who woke had taken one off
+
+    def _wake_another(self) -> None:
+        if self._idle:
+            self._idle -= 1
+            self._arrived.put([])
+
+    def _next_round(
+        self,
+    ) -> "tuple[list[_Entry[Item, Read, Result]], Outcomes[Item, Read, Result]]":
+        """What to run, of what has been read; and what cannot be read.
+
+        Reading is done of a share of what is unread, and what this thread has read is there for the
+        others only when it has taken its own share.
+        """
+        with self._lock:
+            entries = self._share(
+                self._unread, lambda entry: self._weight(entry.item), self._most_weight
+            )
         failed: Outcomes[Item, Read, Result] = []
-        entries = _taken(self._unread, lambda entry: self._weight(entry.item), self._most_weight)
         all_read = _retried_one_by_one(self._read, entries, [entry.item for entry in entries])
         for entry, read in zip(entries, all_read, strict=True):
             if isinstance(read, SentimentError):
@@ -209,11 +260,24 @@ class Batcher(Generic[Item, Read, Result]):
                 failed.append((entry, read))
             else:
                 entry.read, entry.size = read, self._size(read)
-                self._ready.append(entry)
-        return failed
+        with self._lock:
+            self._ready.extend(entry for entry in entries if not entry.taken)
+            return self._share(self._ready, lambda entry: entry.size, self._round_budget), failed
 
-    def _next_round(self) -> "list[_Entry[Item, Read, Result]]":
-        return _taken(self._ready, lambda entry: entry.size, self._round_budget)
+    def _share(
+        self,
+        waiting: "deque[_Entry[Item, Read, Result]]",
+        size: "Callable[[_Entry[Item, Read, Result]], int]",
+        most: float,
+    ) -> "list[_Entry[Item, Read, Result]]":
+        """The oldest that wait, taken off: no more than `most` of them together, and no more than
+        leaves as much for each thread that has nothing to do, one of which is woken for it."""
+        if self._idle:
+            most = min(most, math.ceil(sum(map(size, waiting)) / (1 + self._idle)))
+        taken = _taken(waiting, size, most)
+        if waiting:
+            self._wake_another()
+        return taken
 
     def _cut(
         self, entries: "list[_Entry[Item, Read, Result]]"

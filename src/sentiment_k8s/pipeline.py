@@ -59,6 +59,7 @@ class Pipeline:
         keeper: says what the log keeps of a text; all of it by default.
         max_tokens_in_flight: bound of admission.
         token_budget: bound of a batch, padding included.
+        threads: that tokenise and run the model side by side, each a batch of its own.
         deadline_seconds: time a call may take.
     """
 
@@ -71,6 +72,7 @@ class Pipeline:
         keeper: TextKeeper | None = None,
         max_tokens_in_flight: int = 32_768,
         token_budget: int = 512,
+        threads: int = 1,
         deadline_seconds: float = 30.0,
     ) -> None:
         self.model = model
@@ -90,6 +92,7 @@ class Pipeline:
             budget=token_budget,
             round_budget=BATCHES_A_ROUND * token_budget,
             overhead=BATCH_OVERHEAD_TOKENS,
+            threads=threads,
             name="infer",
         )
 

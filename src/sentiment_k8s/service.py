@@ -122,6 +122,7 @@ class Service:
             keeper=self.keeper,
             max_tokens_in_flight=self.settings.max_tokens_in_flight,
             token_budget=self.settings.token_budget,
+            threads=max(1, threads_of(self.settings) // self.settings.threads_per_batch),
             deadline_seconds=self.settings.deadline_seconds,
         )
         if self.database is None and self.settings.record != "off":
@@ -360,17 +361,27 @@ def give_memory_back() -> None:
         trim(0)
 
 
+def threads_of(settings: Settings) -> int:
+    """Threads for inference, over all batches."""
+    return settings.threads or usable_threads()
+
+
 def load_model(settings: Settings) -> Model:
     """Find, load and warm the model that the settings name."""
-    threads = settings.threads or usable_threads()
-    # The tokenizers library reads both when it first encodes.
-    os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if threads > 1 else "false")
+    # Each thread of the pipeline tokenises what it takes; the tokenizers library reads this when it
+    # first encodes.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    threads = min(settings.threads_per_batch, threads_of(settings))
     model = Model(find_model(settings.model, settings.revision, settings.model_file), threads)
     give_memory_back()
     model.warm_up(settings.token_budget)
     info = model.info
     logger.info(
-        "Model %s (revision %s, %s, %d threads)", info.id, info.revision, info.precision, threads
+        "Model %s (revision %s, %s, %d threads, %d a batch)",
+        info.id,
+        info.revision,
+        info.precision,
+        threads_of(settings),
+        threads,
     )
     return model

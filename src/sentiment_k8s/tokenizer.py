@@ -76,7 +76,7 @@ class Tokenizer:
         self.max_tokens = max_tokens
 
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenise, in as many threads as `RAYON_NUM_THREADS` says and without the GIL."""
+        """Tokenise, without the GIL; threads may do so side by side."""
         window = self.max_tokens * CHARACTERS_A_TOKEN
         encodings = self._tokenizer.encode_batch_fast([_cut(text, window) for text in texts])
         return [

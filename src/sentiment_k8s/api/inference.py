@@ -18,8 +18,7 @@ from ..errors import RequestError
 from ..model import ProblemType, sigmoid, softmax
 from ..pipeline import check_texts
 from ..schemas import LabelScore, Subject, Texts, parse_json
-from ..service import Service
-from ..threads import usable_threads
+from ..service import Service, threads_of
 from ..tokenizer import Pair
 from .classifier import Classifier, with_key
 from .http import LeanRoute, documented_body, documented_errors, json_response
@@ -241,7 +240,7 @@ def information(service: Service) -> dict[str, object]:
         "max_batch_requests": None,
         "max_client_batch_size": settings.max_texts,
         "auto_truncate": True,
-        "tokenization_workers": settings.threads or usable_threads(),
+        "tokenization_workers": threads_of(settings),
         "version": __version__,
         "sha": None,
         "docker_label": None,
