@@ -8,7 +8,8 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .api.early_refusal import EarlyRefusal
+from .api.call import Headers
+from .api.direct import Direct, Head
 from .api.http import error_response
 from .api.middleware import logger as access_logger
 from .api.middleware import new_request_id
@@ -16,6 +17,9 @@ from .errors import RequestError, SentimentError, TooLarge
 from .settings import Settings
 
 MOST_HEAD_BYTES = 64 * 1024
+# Some clients write a head and its body apart. What takes longer goes the usual way, where bodies
+# are bounded in time and over all connections.
+BODY_BEHIND_HEAD_SECONDS = 0.05
 
 
 class Timer:
@@ -48,23 +52,83 @@ class Timer:
             self._handle = None
 
 
+class Exchange:
+    """A request that is answered directly, and its answer: to uvicorn's protocol it is a cycle.
+
+    Args:
+        direct: what answers.
+        head: of the request.
+        body: of the request.
+        usual: the server's own headers of every answer.
+        transport: where the answer goes.
+        done: is called when it has been written.
+    """
+
+    more_body = False
+
+    def __init__(
+        self,
+        direct: Direct,
+        head: Head,
+        body: bytes,
+        usual: Headers,
+        transport: asyncio.Transport,
+        done: Callable[[], None],
+    ) -> None:
+        self.response_complete = False
+        self.disconnected = False
+        self.keep_alive = True
+        self._direct = direct
+        self._request = head, body, usual
+        self._transport = transport
+        self._done = done
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def message_event(self) -> "Exchange":
+        """What uvicorn sets when the connection is lost."""
+        return self
+
+    def set(self) -> None:
+        """The client has gone: what is done for it ends."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Answer, unless the client has gone."""
+        if self.disconnected:
+            return
+        self._task = asyncio.current_task()
+        whole = await self._direct.answer(*self._request, gone=lambda: self.disconnected)
+        if self.disconnected:
+            return
+        self._transport.write(whole.content)
+        self.response_complete = True
+        if whole.closes or not self.keep_alive:
+            self._transport.close()
+        self._done()
+
+
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 by httptools, where every wait for a client ends, and a head has a largest size.
 
-    uvicorn itself waits for ever for the rest of a head and for a client that does not read.
+    uvicorn itself waits for ever for the rest of a head and for a client that does not read. What
+    classifies, is plain and comes at once is answered directly.
 
     Args:
         settings: the bounds.
-        refusal: says what to refuse by its head.
+        direct: answers it, or refuses it by its head.
         uvicorns: its own arguments.
     """
 
-    def __init__(self, *, settings: Settings, refusal: EarlyRefusal, **uvicorns: Any) -> None:
+    def __init__(self, *, settings: Settings, direct: Direct, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self._settings = settings
-        self._refusal = refusal
+        self._direct = direct
         self._refusing_since: float | None = None  # while the body of a refused request is read
         self._refused = False  # since bytes came last
+        self._plain: bytearray | None = None  # the body of a plain request, while it comes
+        self._in_head = False
         self._head_bytes = 0
         seconds = settings.body_timeout_seconds
         # From the first byte of a head to its last.
@@ -72,6 +136,8 @@ class Protocol(HttpToolsProtocol):
         # Between requests, for bytes that begin none: the body of a request that was answered
         # without it, or empty lines. They end uvicorn's keep-alive timer.
         self._stray = Timer(self.loop, seconds, self.timeout_keep_alive_handler)
+        # From the head of a plain request to the end of its body.
+        self._behind = Timer(self.loop, BODY_BEHIND_HEAD_SECONDS, self._go_the_usual_way)
         # While what was sent is not read.
         self._unread = Timer(self.loop, settings.keep_alive_seconds, self._give_up)
 
@@ -86,7 +152,7 @@ class Protocol(HttpToolsProtocol):
         )
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head, self._stray, self._unread):
+        for timer in (self._head, self._stray, self._behind, self._unread):
             timer.stop()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
@@ -103,7 +169,12 @@ class Protocol(HttpToolsProtocol):
                 RequestError("This is no HTTP request that can be read: check the client.")
             )
             return
-        if self._head.running:  # all of it was head
+        if self._plain is not None:
+            if not self._behind.running:
+                self._behind.start()
+        elif self._in_head:
+            if not self._head.running:
+                self._head.start()
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self._refuse(
@@ -116,8 +187,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._stray.stop()
-        if not self._head.running:  # a further request on this connection
-            self._await_head()
+        self._in_head = True
+        self._head_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -125,19 +196,28 @@ class Protocol(HttpToolsProtocol):
             if self.parser.get_method() == b"CONNECT":
                 raise HttpParserError
             return  # it comes again, see _parse
+        self._in_head = False
         self._head.stop()
-        if self._is_to_be_refused():
+        if not self._is_plain():
+            super().on_headers_complete()
+        elif self._direct.full:
             self._refusing_since = time.perf_counter()
             self._stray.start()  # for its body
         else:
-            super().on_headers_complete()
+            self._plain = bytearray()
 
     def on_body(self, body: bytes) -> None:
-        if self._refusing_since is None:
+        if self._plain is not None:
+            self._plain += body
+        elif self._refusing_since is None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._refusing_since is not None:
+        if self._plain is not None:
+            self._behind.stop()
+            body, self._plain = bytes(self._plain), None
+            self._answer(body)
+        elif self._refusing_since is not None:
             self._refuse_early(self._refusing_since)
         elif not self.parser.should_upgrade():
             super().on_message_complete()
@@ -150,6 +230,10 @@ class Protocol(HttpToolsProtocol):
             # An error, mostly. Closing now could reset the connection before the client, still
             # sending, has read why; what it sends is thrown away for a while instead.
             self._stray.start()
+
+    def shutdown(self) -> None:
+        self._go_the_usual_way()
+        super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -183,33 +267,58 @@ class Protocol(HttpToolsProtocol):
             return data[stop.args[0] :]
         return data[:0]
 
+    def _go_the_usual_way(self) -> None:
+        """With a plain request that has not come as a whole."""
+        if self._plain is None:
+            return
+        body, self._plain = bytes(self._plain), None
+        self._behind.stop()
+        super().on_headers_complete()
+        if body:
+            super().on_body(body)
+
     def _is_idle(self) -> bool:
         """Whether no request is under way on this connection."""
         return self.cycle is None or self.cycle.response_complete
 
-    def _is_to_be_refused(self) -> bool:
+    def _is_plain(self) -> bool:
         return (
-            self._refusal.due(self.parser.get_method(), self.url, self.headers)
+            self._direct.takes(self._head_of_request())
             and self._is_idle()
             and not self.flow.write_paused
             and self.parser.get_http_version() == "1.1"
             and bool(self.parser.should_keep_alive())
         )
 
+    def _answer(self, body: bytes) -> None:
+        exchange = Exchange(
+            self._direct,
+            self._head_of_request(),
+            body,
+            self.server_state.default_headers,
+            self.transport,
+            self.on_response_complete,
+        )
+        self.cycle = exchange  # type: ignore[assignment]
+        task = self.loop.create_task(exchange.run())
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
     def _refuse_early(self, since: float) -> None:
         self._refusing_since = None
         self._refused = True
         self._stray.stop()
-        method = self.parser.get_method()
-        self.transport.write(self._refusal.answer(method, self.url, self.headers, since))
+        whole = self._direct.refusal(
+            self._head_of_request(), self.server_state.default_headers, since
+        )
+        self.transport.write(whole.content)
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
 
-    def _await_head(self) -> None:
-        self._head_bytes = 0
-        self._head.start()
+    def _head_of_request(self) -> Head:
+        return Head(self.parser.get_method(), self.url, self.headers)
 
     def _give_up(self) -> None:
         self.transport.abort()

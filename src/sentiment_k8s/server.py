@@ -16,7 +16,7 @@ from types import FrameType
 import uvicorn
 from prometheus_client import CollectorRegistry, start_http_server
 
-from .api.early_refusal import EarlyRefusal
+from .api.direct import Direct
 from .app import create_app
 from .errors import SettingsError
 from .protocol import Protocol
@@ -199,7 +199,7 @@ async def serve(settings: Settings) -> None:
     service = Service(settings)
     config = uvicorn.Config(
         create_app(service),
-        http=partial(Protocol, settings=settings, refusal=EarlyRefusal(service)),  # type: ignore[arg-type]
+        http=partial(Protocol, settings=settings, direct=Direct(service)),  # type: ignore[arg-type]
         ws="none",
         access_log=False,
         log_config=None,

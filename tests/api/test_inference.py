@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -18,6 +19,13 @@ from ..serving import RunningServer
 from .test_predict import refused
 
 TEXT = "I love this film."
+
+
+@pytest.fixture(params=[{}, {"Connection": "close"}], ids=["directly", "the usual way"])
+def client(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """Its requests are answered without a framework in between, or with one."""
+    with httpx.Client(base_url=server.url, timeout=30, headers=request.param) as client:
+        yield client
 
 
 @pytest.fixture

@@ -1,7 +1,18 @@
+from collections.abc import Iterator
+
 import httpx
 import pytest
 
 from sentiment_k8s.schemas import Answer, ErrorBody
+
+from ..serving import RunningServer
+
+
+@pytest.fixture(params=[{}, {"Connection": "close"}], ids=["directly", "the usual way"])
+def client(server: RunningServer, request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """Its requests are answered without a framework in between, or with one."""
+    with httpx.Client(base_url=server.url, timeout=30, headers=request.param) as client:
+        yield client
 
 
 def refused(response: httpx.Response, status: int) -> str:

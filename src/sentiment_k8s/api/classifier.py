@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from starlette.requests import Request
-
 from ..errors import TooLarge
 from ..idempotency import request_key
 from ..records import PredictionRow
 from ..service import Service
-from .http import BodyReader, cancelled_when_client_hangs_up
+from .call import Call
+from .http import BodyReader
 
 KEY_PARAMETER = {
     "name": "Idempotency-Key",
@@ -56,10 +55,9 @@ class Classifier:
 
     async def classify(
         self,
-        request: Request,
+        call: Call,
         texts: Sequence[str],
         *,
-        body: bytes = b"",
         truncate: bool = True,
         subject: str | None = None,
         logits: list[list[float]] | None = None,
@@ -68,9 +66,8 @@ class Classifier:
         been answered, which the answer's headers then say.
 
         Args:
-            request: whose answer the rows will be.
+            call: whose answer the rows will be.
             texts: what to classify.
-            body: of the request, as it came: what its Idempotency-Key, if any, stands for.
             truncate: cut an over-long text; otherwise it is an error.
             subject: opaque id of the person, kept for later erasure.
             logits: the texts' logits are added to it, unless the answer comes from the log.
@@ -78,7 +75,6 @@ class Classifier:
         Raises:
             TooLarge: too many texts.
             RequestError, KeyReused: the Idempotency-Key cannot be used.
-            ClientDisconnect: nobody waits for the answer any more.
             SentimentError: as `Pipeline.classify` says.
         """
         self.check_number(texts)
@@ -87,17 +83,16 @@ class Classifier:
             texts,
             truncate=truncate,
             subject=subject,
-            request_id=request.scope["request_id"],
+            request_id=call.request_id,
             logits=logits,
         )
-        with cancelled_when_client_hangs_up(request):
-            keys = request.headers.getlist("idempotency-key")
-            if not keys or self._service.keys is None:
-                return await compute()
-            key = request_key(keys, _described(request, body), self._secret)
-            rows, again = await self._service.keys.once(key, lambda record: compute(record=record))
+        keys = call.values(b"idempotency-key")
+        if not keys or self._service.keys is None:
+            return await compute()
+        key = request_key(keys, _described(call), self._secret)
+        rows, again = await self._service.keys.once(key, lambda record: compute(record=record))
         if again:
-            request.scope["answer_headers"] = [(b"idempotency-replayed", b"true")]
+            call.answer_headers.append((b"idempotency-replayed", b"true"))
         return rows
 
 
@@ -106,7 +101,6 @@ def with_key(extra: dict[str, Any]) -> dict[str, Any]:
     return extra | {"parameters": [*extra.get("parameters", ()), KEY_PARAMETER]}
 
 
-def _described(request: Request, body: bytes) -> bytes:
+def _described(call: Call) -> bytes:
     """All that the answer depends on, but the model."""
-    scope = request.scope
-    return f"{scope['method']} {scope['path']!r} {scope['query_string']!r} ".encode() + body
+    return f"{call.method} {call.path!r} {call.query!r} ".encode() + call.body

@@ -119,14 +119,14 @@ class BodyReader:
         return TooLarge(f"The body is larger than {self._most_bytes} bytes: send less at once.")
 
 
-def query_parameters(request: Request) -> dict[str, str]:
-    """The query string, strictly read.
+def query_parameters(query_string: bytes) -> dict[str, str]:
+    """A query string, strictly read.
 
     Raises:
         RequestError: it is not UTF-8, or a parameter is there twice.
     """
     try:
-        query = request.scope["query_string"].decode()
+        query = query_string.decode()
         named = parse_qsl(query, keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
         raise RequestError("The query string is not UTF-8: encode it as such.") from None

@@ -20,6 +20,7 @@ from ..pipeline import check_texts
 from ..schemas import LabelScore, Subject, Texts, parse_json
 from ..service import Service, threads_of
 from ..tokenizer import Pair
+from .call import Call, over_asgi
 from .classifier import Classifier, with_key
 from .http import LeanRoute, documented_body, documented_errors, json_response
 
@@ -98,21 +99,35 @@ class InferenceRequest(BaseModel):
         return "none" if self.raw_scores else usual
 
 
+class HuggingFace:
+    """Answers as Hugging Face's InferenceClient asks.
+
+    Args:
+        classifier: texts to rows.
+        service: the parts of the server.
+    """
+
+    def __init__(self, classifier: Classifier, service: Service) -> None:
+        self._classifier = classifier
+        self._service = service
+
+    async def body(self, call: Call) -> Response:
+        """`POST /`"""
+        asked = parse_json(InferenceRequest, call.body)
+        return await answer(self._classifier, self._service, call, asked)
+
+
 def router(classifier: Classifier, service: Service) -> APIRouter:
     """`POST /` and `GET /info`; `POST /predict` is in predict.py."""
     routes = APIRouter(route_class=LeanRoute, tags=["predict"])
-
-    @routes.post(
+    routes.post(
         "/",
+        name="hugging_face",
         summary="Classify as Hugging Face's InferenceClient asks",
         response_model=list[list[LabelScore]],
         responses=documented_errors(400, 408, 413, 422, 429, 500, 503, 504),
         openapi_extra=with_key(documented_body(InferenceRequest)),
-    )
-    async def hugging_face(request: Request) -> Response:
-        async with classifier.bodies.reading(request) as content:
-            asked = parse_json(InferenceRequest, content)
-            return await answer(classifier, service, request, content, asked)
+    )(over_asgi(HuggingFace(classifier, service).body, classifier.bodies))
 
     @routes.get(
         "/info",
@@ -128,8 +143,7 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
 async def answer(
     classifier: Classifier,
     service: Service,
-    request: Request,
-    body: bytes,
+    call: Call,
     asked: InferenceRequest,
 ) -> Response:
     """Classify, and answer in the form in which was asked.
@@ -137,7 +151,7 @@ async def answer(
     Raises:
         SentimentError: as `Classifier.classify` says.
     """
-    nested = asked.parameters is not None or request.scope["path"] == "/"
+    nested = asked.parameters is not None or call.path == "/"
     if isinstance(asked.inputs, list):
         classifier.check_number(asked.inputs)
     texts, batch = texts_of(asked.inputs, pairs=not nested)
@@ -145,14 +159,14 @@ async def answer(
     function = asked.function(usual)
     logits: list[list[float]] | None = None
     if function != usual:
-        if classifier.recorded and "idempotency-key" in request.headers:
+        if classifier.recorded and call.values(b"idempotency-key"):
             raise RequestError(
                 "The log keeps the model's own scores, so an answer with others cannot be given "
                 "again: leave out the Idempotency-Key, or raw_scores and function_to_apply."
             )
         logits = []
     rows = await classifier.classify(
-        request, texts, body=body, truncate=asked.cut, subject=asked.subject, logits=logits
+        call, texts, truncate=asked.cut, subject=asked.subject, logits=logits
     )
     scores = [row.scores for row in rows]
     if logits is not None:

@@ -45,8 +45,7 @@ class RequestMiddleware:
         stopping: Callable[[], bool],
     ) -> None:
         self._app = app
-        self._metrics = metrics
-        self._access_log = access_log
+        self._journal = Journal(metrics, access_log)
         self._headers = [] if recorded else [(b"x-sentiment-recorded", b"off")]
         self._stopping = stopping
 
@@ -81,18 +80,34 @@ class RequestMiddleware:
             logger.error("%s", whereabouts(error), extra={"request_id": request_id})
             if status == CLIENT_GONE:
                 await fault_response()(scope, receive, send_with_id)
-        self._finish(scope, status, time.perf_counter() - started)
-
-    def _finish(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
+        self._journal.note(
+            scope["method"], route, status, time.perf_counter() - started, request_id
+        )
+
+
+class Journal:
+    """Counts, times and logs what was answered.
+
+    Args:
+        metrics: where to count.
+        access_log: `errors`, `all` or `off`.
+    """
+
+    def __init__(self, metrics: Metrics, access_log: str) -> None:
+        self._metrics = metrics
+        self._access_log = access_log
+
+    def note(self, method: str, route: str, status: int, seconds: float, request_id: str) -> None:
+        """Take an answer down."""
         self._metrics.answered(route, status, seconds)
         if self._access_log == "all" or (self._access_log == "errors" and status >= 400):
             logger.info(
                 "%s %s %d",
-                scope["method"],
+                method,
                 route,
                 status,
-                extra={"request_id": scope["request_id"], "seconds": round(seconds, 6)},
+                extra={"request_id": request_id, "seconds": round(seconds, 6)},
             )
 
 

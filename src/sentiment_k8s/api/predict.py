@@ -2,7 +2,6 @@
 form of another protocol (inference.py)."""
 
 from fastapi import APIRouter
-from starlette.requests import Request
 from starlette.responses import Response
 
 from ..schemas import (
@@ -18,6 +17,7 @@ from ..schemas import (
 )
 from ..service import Service
 from . import inference
+from .call import Call, over_asgi
 from .classifier import Classifier, with_key
 from .http import (
     LeanRoute,
@@ -30,51 +30,65 @@ from .http import (
 from .inference import InferenceRequest
 
 
-def router(classifier: Classifier, service: Service) -> APIRouter:
-    """The routes that classify."""
-    routes = APIRouter(route_class=LeanRoute, tags=["predict"])
+class Predict:
+    """Answers `/predict`.
 
-    async def classify(
-        request: Request, texts: list[str], options: PredictOptions, body: bytes = b""
+    Args:
+        classifier: texts to rows.
+        service: the parts of the server.
+    """
+
+    def __init__(self, classifier: Classifier, service: Service) -> None:
+        self._classifier = classifier
+        self._service = service
+
+    async def query(self, call: Call) -> Response:
+        """`GET /predict?text=...`"""
+        query = parse_strings(PredictQuery, query_parameters(call.query))
+        [one] = await self._classify(call, [query.text], query)
+        return json_response(one)
+
+    async def body(self, call: Call) -> Response:
+        """`POST /predict`"""
+        body = parse_json_with("inputs", InferenceRequest, PredictRequest, call.body)
+        if isinstance(body, InferenceRequest):
+            return await inference.answer(self._classifier, self._service, call, body)
+        if body.texts is not None:
+            return json_response({"predictions": await self._classify(call, body.texts, body)})
+        [one] = await self._classify(call, [body.text or ""], body)
+        return json_response(one)
+
+    async def _classify(
+        self, call: Call, texts: list[str], options: PredictOptions
     ) -> list[dict[str, object]]:
-        rows = await classifier.classify(
-            request, texts, body=body, truncate=options.truncate, subject=options.subject
+        rows = await self._classifier.classify(
+            call, texts, truncate=options.truncate, subject=options.subject
         )
         return [
-            answer(text, row, options.top_k, recorded=classifier.recorded)
+            answer(text, row, options.top_k, recorded=self._classifier.recorded)
             for text, row in zip(texts, rows, strict=True)
         ]
 
-    @routes.get(
+
+def router(classifier: Classifier, service: Service) -> APIRouter:
+    """The routes that classify."""
+    routes = APIRouter(route_class=LeanRoute, tags=["predict"])
+    predict = Predict(classifier, service)
+    routes.get(
         "/predict",
+        name="predict_query",
         summary="Classify a text",
         response_model=Answer,
         response_model_exclude_none=True,
         responses=documented_errors(400, 413, 422, 429, 500, 503, 504),
         openapi_extra=with_key(documented_query(PredictQuery)),
-    )
-    async def predict_query(request: Request) -> Response:
-        query = parse_strings(PredictQuery, query_parameters(request))
-        [one] = await classify(request, [query.text], query)
-        return json_response(one)
-
-    @routes.post(
+    )(over_asgi(predict.query))
+    routes.post(
         "/predict",
+        name="predict_body",
         summary="Classify a text, or several",
         response_model=Answer | Answers | list[LabelScore] | list[list[LabelScore]],
         responses=documented_errors(400, 408, 413, 422, 429, 500, 503, 504),
         openapi_extra=with_key(documented_body(PredictRequest, InferenceRequest)),
-    )
-    async def predict_body(request: Request) -> Response:
-        async with classifier.bodies.reading(request) as content:
-            body = parse_json_with("inputs", InferenceRequest, PredictRequest, content)
-            if isinstance(body, InferenceRequest):
-                return await inference.answer(classifier, service, request, content, body)
-            if body.texts is not None:
-                return json_response(
-                    {"predictions": await classify(request, body.texts, body, content)}
-                )
-            [one] = await classify(request, [body.text or ""], body, content)
-            return json_response(one)
-
+    )(over_asgi(predict.body, classifier.bodies))
     return routes

@@ -45,7 +45,7 @@ def router(service: Service) -> APIRouter:
     )
     async def predictions(request: Request) -> Response:
         database = log_for(request, service)
-        query = parse_strings(PredictionsQuery, query_parameters(request))
+        query = parse_strings(PredictionsQuery, query_parameters(request.scope["query_string"]))
         filters = filters_of(query, service.keeper)
         if encoder := encoder_for(request):
             parts = pages.all_predictions(database, filters, query.limit, query.cursor)

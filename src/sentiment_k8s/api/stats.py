@@ -33,7 +33,7 @@ def router(service: Service) -> APIRouter:
     )
     async def stats(request: Request) -> Response:
         database = log_for(request, service)
-        query = parse_strings(StatsQuery, query_parameters(request))
+        query = parse_strings(StatsQuery, query_parameters(request.scope["query_string"]))
         window, reference = timedelta(hours=query.hours), timedelta(hours=query.reference_hours)
         until = next_edge(datetime.now(UTC), window / query.buckets)
         found = await figures.stats(database, until - window, until, query.buckets, reference)

@@ -17,8 +17,16 @@ from ..errors import NotFound, NotReady
 from ..model import ModelInfo
 from ..schemas import parse_json
 from ..service import Service
+from .call import Call
 from .classifier import Classifier, with_key
-from .http import LeanRoute, documented_body, documented_errors, documented_path, json_response
+from .http import (
+    LeanRoute,
+    cancelled_when_client_hangs_up,
+    documented_body,
+    documented_errors,
+    documented_path,
+    json_response,
+)
 from .tensors import split
 from .v2_infer import HEADER_LENGTH, OUTPUTS, infer_response, outputs_of, texts_of, wanted_of
 from .v2_schemas import InferAnswer, InferRequest, ModelMetadata, ServerMetadata
@@ -78,13 +86,13 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
                 asked = parse_json(InferRequest, head)
                 texts = texts_of(asked.inputs, data)
                 wanted = wanted_of(asked)
-                rows = await classifier.classify(
-                    request,
-                    texts,
-                    body=content,
-                    truncate=asked.parameters.truncate,
-                    subject=asked.parameters.subject,
-                )
+                with cancelled_when_client_hangs_up(request):
+                    rows = await classifier.classify(
+                        Call.of(request, content),
+                        texts,
+                        truncate=asked.parameters.truncate,
+                        subject=asked.parameters.subject,
+                    )
                 shape = asked.inputs[0].shape
                 outputs = outputs_of(rows, info.labels, shape, recorded=classifier.recorded)
                 return infer_response(asked, info, outputs, wanted)
