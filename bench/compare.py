@@ -21,7 +21,7 @@ from . import machine, peers, report, stage, tables, weights
 from .loads import Loader, NoAnswers, Task, task, turns
 from .peers.peer import Peer, Setting, Unavailable
 from .reference import Reference, reference
-from .scenarios import CAPACITY, HALF, SCENARIOS, Scenario, texts_of
+from .scenarios import CAPACITY, HALF, SAME, SAME_RATE, SCENARIOS, Scenario, texts_of
 from .servers import Listening, NotStarted, Target
 from .stage import Stage
 from .wire import Wire, named
@@ -175,6 +175,8 @@ class Rounds:
                 if not (capacity := self._capacity.get(name)):
                     return {"reason": "what it can do at most is not known"}
                 return self._loader.open(server, given, capacity / 2).as_dict()
+            if scenario.name == SAME:
+                return self._loader.open(server, given, SAME_RATE).as_dict()
             measured = self._loader.closed(server, given, scenario.clients)
         except NoAnswers as error:
             return {"reason": str(error)}

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from .pictures import COLOURS, GREY, STYLE, environment
-from .scenarios import HALF
+from .scenarios import HALF, OPEN, SAME
 from .tables import good
 
 Result = Mapping[str, Any]
@@ -51,13 +51,13 @@ def pictures(result: Result) -> dict[str, dict[str, list[Bar]]]:
         "throughput": {
             f"{what}: texts/s": _bars(result, _field(result, scenario, "texts_a_second"))
             for scenario, what in scenarios.items()
-            if scenario != HALF
+            if scenario not in OPEN
         },
         "latency": {
             f"{scenarios[scenario]}: {field},{LOGARITHMIC}": _bars(
                 result, _field(result, scenario, field)
             )
-            for scenario, field in (("1", "p50"), ("64", "p99"), (HALF, "p99"))
+            for scenario, field in (("1", "p50"), ("64", "p99"), (HALF, "p99"), (SAME, "p99"))
             if scenario in scenarios
         },
         "costs": {what: _bars(result, values) for what, values in costs.items()},

@@ -33,6 +33,9 @@ class Scenario:
 
 CAPACITY = "64"  # half of what a server does in this one is its load in the next one
 HALF = "half"
+# Half of a faster server's own capacity is more; here all have the same load.
+SAME, SAME_RATE = "same", 200.0
+OPEN = (HALF, SAME)
 # The heaviest comes last: some servers remember for a while how long they let others wait.
 SCENARIOS = {
     one.name: one
@@ -41,6 +44,7 @@ SCENARIOS = {
         Scenario("8", "8 clients", "sst2", 8),
         Scenario("64", "64 clients", "sst2", 64),
         Scenario(HALF, "half load, open loop", "sst2", 0),
+        Scenario(SAME, f"{SAME_RATE:.0f} texts/s for all, open loop", "sst2", 0),
         Scenario("batch32", "batches of 32, 4 clients", "sst2", 4, batch=32),
         Scenario("tail", "long tail, 64 clients", "tail", 64),
         Scenario("long", "128 tokens, 8 clients", "long", 8),

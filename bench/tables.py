@@ -6,11 +6,11 @@ from typing import Any
 
 from . import report
 from .machine import LONGEST_GAP
-from .scenarios import CAPACITY, HALF
+from .scenarios import CAPACITY, HALF, OPEN, SAME
 
 NONE = "–"
 US = {"int8": "ours", "fp32": "ours-fp32"}
-LATENCY_OF = ("1", CAPACITY, HALF)
+LATENCY_OF = ("1", CAPACITY, HALF, SAME)
 CLIENT_SHARE = 0.7  # of a core, from which on the client may have been the limit
 
 Rows = list[dict[str, object]]
@@ -101,7 +101,7 @@ def ratios(result: Mapping[str, Any]) -> Rows:
                 "precisions": f"{result['peers'][us]['precision']} / {precision}",
             }
             for scenario, what in result["scenarios"].items():
-                if scenario != HALF:  # where the rate is given
+                if scenario not in OPEN:  # where the rate is given
                     row[what] = ratio(result, scenario, us, name)
             rows.append(row)
     return rows

@@ -41,7 +41,7 @@ def test_servers_are_measured_side_by_side(
 ) -> None:
     monkeypatch.setenv("TEI_ROUTER", "/nowhere/text-embeddings-router")
     found = compare(
-        *("--peers", "ours", "tei", "--rounds", "2", "--scenarios", "64", "half"),
+        *("--peers", "ours", "tei", "--rounds", "2", "--scenarios", "64", "half", "same"),
         *("--peer", f"neighbour={server.url}", "--protocol", "tei"),
     )
     assert list(found["peers"]) == ["ours", "tei", "neighbour"]
@@ -70,6 +70,7 @@ def test_servers_are_measured_side_by_side(
     assert {name: list(panels) for name, panels in pictures(found).items()}["latency"] == [
         "64 clients: p99, ms (logarithmic)",
         "half load, open loop: p99, ms (logarithmic)",
+        "200 texts/s for all, open loop: p99, ms (logarithmic)",
     ]
 
 
