@@ -13,6 +13,7 @@ from . import gemm, machine, report, shapes, texts
 from .work import Shape, shape_of
 
 if TYPE_CHECKING:
+    from sentiment_k8s.hub import ModelFiles
     from sentiment_k8s.model import Model
     from sentiment_k8s.tokenizer import Tokens
 
@@ -47,16 +48,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
     sentences = texts.dev_sentences(options.sst2 or texts.sst2_folder(), options.texts)
     ways: dict[tuple[str, str], tuple[Model, Batches]] = {}
-    for precision, folder in _folders(options).items():
-        model = Model(find_model(folder), threads=len(options.cores))
+    for precision, folder in folders(options).items():
+        files = find_model(folder)
+        model = Model(files, threads=len(options.cores))
         tokens = model.tokenizer.encode(sentences)
-        shape, lengths = _shape(folder), [len(one) for one in tokens]
+        shape, lengths = shape_in(files), [len(one) for one in tokens]
         if options.one:
             ways[precision, "batch 1"] = model, [[one] for one in tokens]
         for budget in options.budgets:
             ways[precision, f"budget {budget}"] = model, batches(tokens, budget)
-    if not ways:
-        raise SystemExit("Say what to measure: --fp32 DIR, --int8 DIR or --shape NAME.")
     needed = shape.mean(lengths)
     peaks: list[float] = []
     rates: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
@@ -147,33 +147,44 @@ def described(result: dict[str, Any]) -> str:
     )
 
 
-def _folders(options: argparse.Namespace) -> dict[str, str]:
+def folders(options: argparse.Namespace) -> dict[str, str]:
+    """The model folders that the options name, by precision.
+
+    Raises:
+        SystemExit: they name none.
+    """
     if options.shape:
         return shapes.folders(options.shape)
     chosen = {"fp32": options.fp32, "int8": options.int8}
+    if not any(chosen.values()):
+        raise SystemExit("Say what to measure: --fp32 DIR, --int8 DIR or --shape NAME.")
     return {precision: folder for precision, folder in chosen.items() if folder}
 
 
-def _shape(folder: str) -> Shape:
-    from sentiment_k8s.hub import find_model
-
-    config = find_model(folder).small_file("config.json")
+def shape_in(files: "ModelFiles") -> Shape:
+    """Of a model that can be loaded."""
+    config = files.small_file("config.json")
     assert config is not None  # the model would not have loaded
     return shape_of(json.loads(config.read_text()))
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.engine", description=__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which cores, models and texts."""
     parser.add_argument("--cores", type=machine.parse_cores, default=[0], help="0, 0,1 or 0-3")
     parser.add_argument("--fp32", metavar="DIR", help="model folder, as `make model` leaves it")
     parser.add_argument("--int8", metavar="DIR", default="bundled", help="folder, or bundled")
     parser.add_argument("--shape", choices=shapes.SHAPES, help="random weights of this shape")
-    parser.add_argument("--budgets", type=int, nargs="*", default=[128, 256, 512, 1024])
-    parser.add_argument("--no-one", dest="one", action="store_false", help="no batches of 1")
     parser.add_argument("--sst2", type=Path, metavar="DIR", help="folder with dev.tsv")
     parser.add_argument("--texts", type=int, help="only so many of the sentences")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, metavar="PATH")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.engine", description=__doc__)
+    add_options(parser)
+    parser.add_argument("--budgets", type=int, nargs="*", default=[128, 256, 512, 1024])
+    parser.add_argument("--no-one", dest="one", action="store_false", help="no batches of 1")
     return parser.parse_args()
 
 

@@ -9,8 +9,8 @@ from statistics import median
 from typing import Any
 
 from .. import engine, machine, report, servers
+from ..engine import shape_in
 from ..loads import Measured
-from ..roofline import shape_in
 from ..stage import Stage
 from ..texts import composed
 

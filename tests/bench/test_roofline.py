@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import bandwidth, clock, gemm, machine, operators, roofline
+from bench import bandwidth, clock, engine, gemm, machine, operators, roofline, roofline_tables
 from bench.neighbours import Neighbours
 from bench.work import Shape
 from sentiment_k8s.hub import find_model
@@ -19,9 +19,9 @@ SMALL = Shape(layers=2, hidden=4, intermediate=16, labels=2)
 
 
 def test_a_roof_is_bandwidth_before_the_ridge_and_the_peak_after_it() -> None:
-    assert roofline.roof(peak=100, bandwidth=10, intensity=5) == 50
-    assert roofline.roof(peak=100, bandwidth=10, intensity=10) == 100
-    assert roofline.roof(peak=100, bandwidth=10, intensity=500) == 100
+    assert roofline_tables.roof(peak=100, bandwidth=10, intensity=5) == 50
+    assert roofline_tables.roof(peak=100, bandwidth=10, intensity=10) == 100
+    assert roofline_tables.roof(peak=100, bandwidth=10, intensity=500) == 100
 
 
 def test_a_batch_reads_every_weight_once() -> None:
@@ -49,7 +49,7 @@ def test_a_profile_has_the_models_multiply_adds_and_its_time(model_folder: Path)
     files = find_model(str(model_folder))
     model = Model(files, threads=1)
     batches = [model.tokenizer.encode(["a film worth every minute"] * count) for count in (1, 3)]
-    shape = roofline.shape_in(files)
+    shape = engine.shape_in(files)
     length = len(batches[0][0])
 
     found = operators.profile(files, 1, batches)
