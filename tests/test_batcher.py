@@ -462,6 +462,45 @@ async def test_what_one_thread_leaves_waits_for_no_other_that_is_busy() -> None:
     await queue.close()
 
 
+async def test_a_caller_gets_its_own_error_and_not_that_of_a_retry_without_it() -> None:
+    """One thread refuses a text while another retries the caller's other text, which stood beside
+    somebody's poison, and is the first to hand over."""
+    both_busy, refused = threading.Barrier(3), threading.Event()
+    go, poisoned_told = threading.Event(), threading.Event()
+
+    def read(items: list[str]) -> list[str | SentimentError]:
+        return [TooLarge("too long") if item == "long" else item for item in items]
+
+    def run(batch: list[str]) -> list[str]:
+        match batch:
+            case ["busy"]:
+                both_busy.wait(20)
+                assert go.wait(20)
+            case ["last"]:
+                refused.set()
+                assert poisoned_told.wait(20)
+            case _ if "poison" in batch:
+                assert refused.wait(20)
+                raise ValueError("poison")
+        return batch
+
+    queue: Words = Batcher(read, run, len, weight=lambda _: 1, most_weight=2, budget=99, threads=2)
+    busy = [await submitted(queue, "busy") for _ in range(2)]
+    await asyncio.to_thread(both_busy.wait, 20)
+    poisoned = await submitted(queue, "poison")
+    refused_one = await submitted(queue, "benign", "long")
+    last = await submitted(queue, "last")
+    go.set()
+    with pytest.raises(InferenceError):
+        await poisoned
+    poisoned_told.set()
+    with pytest.raises(TooLarge):
+        await refused_one
+    assert await last == ["last"]
+    await asyncio.gather(*busy)
+    await queue.close()
+
+
 @given(calls=st.lists(st.lists(st.integers(1, 60), max_size=20), max_size=20))
 def test_several_threads_lose_nobody_and_run_nothing_twice(calls: list[list[int]]) -> None:
     async def run() -> None:
@@ -502,6 +541,24 @@ async def test_closing_an_idle_batcher_ends_its_threads(threads: int) -> None:
     assert len(running) == threads
     await queue.close()
     for thread in running:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+async def test_closing_a_busy_batcher_ends_its_threads(threads: int) -> None:
+    machine = Machine(running=False)
+    queue: Words = Batcher(
+        list, machine.run, len, weight=len, budget=9, threads=threads, name="busy-thread"
+    )
+    call = await submitted(queue, "one")
+    await machine.started.wait()
+    closing = asyncio.create_task(queue.close())
+    await asyncio.sleep(0)
+    machine.release()
+    await closing
+    assert await call == ["ONE"]
+    for thread in [t for t in threading.enumerate() if t.name.startswith("busy-thread")]:
         thread.join(20)
         assert not thread.is_alive()
 

@@ -17,12 +17,14 @@ from .service import Service
 from .settings import load_settings
 
 
-def create_app(service: Service) -> ASGIApp:
+def create_app(service: Service, classifier: Classifier | None = None) -> ASGIApp:
     """The application over a service, which it starts (unless it has been) and closes.
 
     Args:
         service: the parts of the server.
+        classifier: of who answers beside it; by default its own.
     """
+    classifier = classifier or Classifier(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -38,7 +40,6 @@ def create_app(service: Service) -> ASGIApp:
         redirect_slashes=False,  # the redirect would repeat the text
     )
     add_error_handlers(api)
-    classifier = Classifier(service)
     every_text = (
         predict.router(classifier, service),
         inference.router(classifier, service),

@@ -78,6 +78,10 @@ class _Entry(Generic[Item, Read, Result]):
         return f"text {self.index + 1}" if len(self.group.entries) > 1 else "the text"
 
 
+class _NotRun(SentimentError):
+    """Nobody waits for the item: its caller has gone, or gets the error of another item of its."""
+
+
 Outcomes = list[tuple[_Entry[Item, Read, Result], Result | SentimentError]]
 
 
@@ -185,12 +189,13 @@ class Batcher(Generic[Item, Read, Result]):
         if self._ended is not None:
             self._ended.set_result(None)
         self._ended = None
-        if self._groups:  # they came too late for the last thread
+        if any(not group.done.done() for group in self._groups):  # too late for the last thread
             self._start(loop)
 
     def _deliver(self, outcomes: "Outcomes[Item, Read, Result]") -> None:
         for entry, outcome in outcomes:
-            entry.group.deliver(entry.index, outcome)
+            if not isinstance(outcome, _NotRun):
+                entry.group.deliver(entry.index, outcome)
 
     # In the threads
 
@@ -295,7 +300,8 @@ class Batcher(Generic[Item, Read, Result]):
         wanted = [entry for entry in batch if not entry.group.gone]
         results = _retried_one_by_one(self._run, wanted, [entry.read for entry in wanted])
         for entry, result in zip(wanted, results, strict=True):
-            entry.group.failed |= isinstance(result, SentimentError)
+            if isinstance(result, SentimentError):
+                entry.group.failed = True
         return list(zip(wanted, results, strict=True))
 
 
@@ -381,7 +387,7 @@ def _retried_one_by_one(
     for entry, one in zip(entries, given, strict=True):
         try:
             if entry.group.gone:
-                made.append(InferenceError("Nobody waits for it."))
+                made.append(_NotRun("Nobody waits for it."))
             else:
                 made += _checked(work, [one])
         except Exception as error:

@@ -22,6 +22,11 @@ MOST_HEAD_BYTES = 64 * 1024
 BODY_BEHIND_HEAD_SECONDS = 0.05
 
 
+def unreadable() -> RequestError:
+    """What a client is told that does not speak HTTP."""
+    return RequestError("This is no HTTP request that can be read: check the client.")
+
+
 class Timer:
     """Calls back once after its time, unless it is stopped before.
 
@@ -79,7 +84,7 @@ class Exchange:
         self.disconnected = False
         self.keep_alive = True
         self._direct = direct
-        self._request = head, body, usual
+        self._request: tuple[Head, bytes, Headers] | None = (head, body, usual)
         self._transport = transport
         self._done = done
         self._task: asyncio.Task[Any] | None = None
@@ -96,10 +101,11 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer, unless the client has gone."""
-        if self.disconnected:
+        request, self._request = self._request, None  # an idle connection keeps no body
+        if self.disconnected or request is None:
             return
         self._task = asyncio.current_task()
-        whole = await self._direct.answer(*self._request, gone=lambda: self.disconnected)
+        whole = await self._direct.answer(*request, gone=lambda: self.disconnected)
         if self.disconnected:
             return
         self._transport.write(whole.content)
@@ -165,9 +171,7 @@ class Protocol(HttpToolsProtocol):
             while rest:
                 rest = self._parse(rest)
         except HttpParserError:
-            self._refuse(
-                RequestError("This is no HTTP request that can be read: check the client.")
-            )
+            self._refuse(unreadable())
             return
         if self._plain is not None:
             if not self._behind.running:
@@ -273,7 +277,11 @@ class Protocol(HttpToolsProtocol):
             return
         body, self._plain = bytes(self._plain), None
         self._behind.stop()
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        except HttpParserError:
+            self._refuse(unreadable())
+            return
         if body:
             super().on_body(body)
 
@@ -312,6 +320,10 @@ class Protocol(HttpToolsProtocol):
             self._head_of_request(), self.server_state.default_headers, since
         )
         self.transport.write(whole.content)
+        if whole.closes:
+            self.transport.close()
+            self._unread.start()
+            return
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler

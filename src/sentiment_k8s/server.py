@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 from prometheus_client import CollectorRegistry, start_http_server
 
+from .api.classifier import Classifier
 from .api.direct import Direct
 from .app import create_app
 from .errors import SettingsError
@@ -197,9 +198,10 @@ async def serve(settings: Settings) -> None:
     allow_open_files(settings.max_connections + OTHER_FILES)
     listener = listen(settings)
     service = Service(settings)
+    classifier = Classifier(service)
     config = uvicorn.Config(
-        create_app(service),
-        http=partial(Protocol, settings=settings, direct=Direct(service)),  # type: ignore[arg-type]
+        create_app(service, classifier),
+        http=partial(Protocol, settings=settings, direct=Direct(service, classifier)),  # type: ignore[arg-type]
         ws="none",
         access_log=False,
         log_config=None,

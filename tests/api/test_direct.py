@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sentiment_k8s.api.classifier import Classifier
 from sentiment_k8s.api.direct import Direct, Head
 from sentiment_k8s.records import PredictionRow
 from sentiment_k8s.service import Service
@@ -22,6 +23,10 @@ from ..test_protocol import metric, request_of, statuses_in
 
 POST = Head(b"POST", b"/predict", [(b"host", b"a"), (b"content-length", b"16")])
 BODY = b'{"text": "good"}'
+
+
+def direct_of(service: Service) -> Direct:
+    return Direct(service, Classifier(service))
 
 
 def parts_of(whole: bytes) -> tuple[str, dict[str, str], bytes]:
@@ -110,7 +115,7 @@ def test_after_too_much_the_connection_is_closed(server: RunningServer) -> None:
 
 def test_what_is_not_plain_or_does_not_classify_is_not_taken() -> None:
     service = Service(Settings(record="off"))
-    direct = Direct(service)
+    direct = direct_of(service)
     assert not direct.takes(POST)  # it has not started
     service.ready = True
     assert direct.takes(POST)
@@ -121,6 +126,7 @@ def test_what_is_not_plain_or_does_not_classify_is_not_taken() -> None:
         Head(b"GET", b"/pr%65dict?text=a", []),
         Head(b"PUT", b"/predict", []),
         Head(b"GET", b"/health", []),
+        Head(b"GET", b"/predict?text=" + b"a" * 65_535, []),
         Head(b"POST", b"/predict", [(b"content-length", b"70000")]),
         Head(b"POST", b"/predict", [(b"content-length", b"-1")]),
         Head(b"POST", b"/predict", [(b"transfer-encoding", b"chunked")]),
@@ -130,13 +136,45 @@ def test_what_is_not_plain_or_does_not_classify_is_not_taken() -> None:
         assert not direct.takes(head), head
 
 
+def test_a_body_is_never_larger_than_allowed() -> None:
+    service = Service(Settings(record="off", max_body_bytes=15))
+    service.ready = True
+    assert not direct_of(service).takes(POST)
+
+
+async def test_bodies_count_among_those_that_the_framework_reads() -> None:
+    service = WaitingService(Settings(record="off", max_body_bytes=16))
+    service.waiting = WaitingPipeline()
+    service.waiting.told.set()
+    service.ready = True
+    classifier = Classifier(service)
+    direct = Direct(service, classifier)
+    statuses = []
+    for held in (31 * 16, 31 * 16 + 1):
+        classifier.bodies.hold(held)
+        whole = await direct.answer(POST, BODY, [], gone=lambda: False)
+        classifier.bodies.release(held)
+        statuses.append(parts_of(whole.content)[0])
+    assert statuses == ["HTTP/1.1 200 OK", "HTTP/1.1 429 Too Many Requests"]
+
+
+def test_a_url_that_cannot_be_split_is_no_request(server: RunningServer) -> None:
+    """Neither as a whole nor where its body never comes."""
+    head = (
+        b"POST /predict?x=" + b"a" * 66_000 + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 16\r\n\r\n"
+    )
+    for packets in ([head + BODY], [head[:60_000], head[60_000:]]):
+        answer, _ = answer_to(server, *packets, pause=0.05)
+        assert (answer.status, answer.getheader("connection")) == (400, "close")
+
+
 async def test_a_fault_of_the_server_is_a_500_that_tells_no_secret(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     service = BrokenService(Settings(record="off", access_log="all"))
     service.ready = True
     with caplog.at_level(logging.INFO):
-        whole = await Direct(service).answer(
+        whole = await direct_of(service).answer(
             POST, b'{"text": "secret"}', [(b"date", b"today")], gone=lambda: False
         )
     status, headers, body = parts_of(whole.content)
@@ -184,7 +222,7 @@ async def test_a_request_that_the_shutdown_cuts_is_told_so_and_one_whose_client_
     service = WaitingService(Settings(record="off"))
     service.waiting = WaitingPipeline()
     service.ready = True
-    answering = asyncio.create_task(Direct(service).answer(POST, BODY, [], gone=lambda: gone))
+    answering = asyncio.create_task(direct_of(service).answer(POST, BODY, [], gone=lambda: gone))
     await service.waiting.asked.wait()
     service.ready = False
     answering.cancel()

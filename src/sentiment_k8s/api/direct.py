@@ -2,9 +2,10 @@
 
 What an ASGI server and a framework make of a request (a scope, a cycle of messages, timers for a
 body that is there already, a watcher for a client that may hang up) costs more than the text does
-outside the model, most of all where the model has just emptied the caches (docs/decisions/
-0015-direct.md). A request with a plain head, all of which has come, needs none of it: it goes to
-the same handlers. Everything else goes the usual way, and what is too much is refused by its head.
+outside the model, most of all where the model has just emptied the caches
+(docs/decisions/0015-direct.md). A request with a plain head, all of which has come, needs none of
+it: it goes to the same handlers. Everything else goes the usual way, and what is too much is
+refused by its head.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from .middleware import (
 from .predict import Predict
 
 MOST_BODY_BYTES = 64 * 1024
+MOST_URL_BYTES = 65_535  # that the HTTP parser splits
 TELL_EVERY_SECONDS = 1.0
 # What changes how a body is read, or what may be answered from the log.
 UNLESS = {b"transfer-encoding", b"expect", b"idempotency-key"}
@@ -64,10 +66,10 @@ class Direct:
 
     Args:
         service: the parts of the server.
+        classifier: that the framework's routes use too.
     """
 
-    def __init__(self, service: Service) -> None:
-        classifier = Classifier(service)
+    def __init__(self, service: Service, classifier: Classifier) -> None:
         predict = Predict(classifier, service)
         self._handlers: dict[tuple[bytes, bytes], Handler] = {
             (b"POST", b"/"): HuggingFace(classifier, service).body,
@@ -75,6 +77,8 @@ class Direct:
             (b"GET", b"/predict"): predict.query,
         }
         self._service = service
+        self._bodies = classifier.bodies
+        self._most_body_bytes = min(MOST_BODY_BYTES, service.settings.max_body_bytes)
         self._recorded = classifier.recorded
         self._journal = Journal(service.metrics, service.settings.access_log)
         self._refusals_logged = service.settings.access_log != "off"
@@ -90,8 +94,9 @@ class Direct:
         return (
             head.route in self._handlers
             and b"#" not in head.url
+            and len(head.url) <= MOST_URL_BYTES
             and self._service.ready
-            and _is_small_and_plain(head.headers)
+            and _is_small_and_plain(head.headers, self._most_body_bytes)
         )
 
     async def answer(
@@ -113,6 +118,7 @@ class Direct:
         status = CLIENT_GONE
         try:
             try:
+                self._bodies.hold(len(body))
                 response = await self._handlers[head.route](call)
             except SentimentError as error:
                 response = error_response(error)
@@ -126,6 +132,7 @@ class Direct:
             status = response.status_code
             return self._whole(response, request_id, [*usual, *call.answer_headers])
         finally:
+            self._bodies.release(len(body))
             seconds = time.perf_counter() - started
             self._journal.note(call.method, call.path, status, seconds, request_id)
 
@@ -166,12 +173,12 @@ class Direct:
         self._untold = 0
 
 
-def _is_small_and_plain(headers: Headers) -> bool:
+def _is_small_and_plain(headers: Headers, most_body_bytes: int) -> bool:
     for name, value in headers:
         if name in UNLESS:
             return False
         if name == b"content-length" and not (
-            value.isdigit() and len(value) < 8 and int(value) <= MOST_BODY_BYTES
+            value.isdigit() and len(value) < 8 and int(value) <= most_body_bytes
         ):
             return False
     return True

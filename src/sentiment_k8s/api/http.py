@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -59,7 +60,7 @@ class BodyReader:
             await self._read(request, chunks)
             yield bytes(chunks)
         finally:
-            self._held -= len(chunks)
+            self.release(len(chunks))
 
     @contextmanager
     def decompressed(self, body: bytes, encoding: str) -> Iterator[bytes]:
@@ -78,10 +79,10 @@ class BodyReader:
             return
         plain = self._inflated(body, encoding)
         try:
-            self._hold(len(plain))
+            self.hold(len(plain))
             yield plain
         finally:
-            self._held -= len(plain)
+            self.release(len(plain))
 
     def _inflated(self, body: bytes, encoding: str) -> bytes:
         if encoding not in ("gzip", "deflate"):
@@ -97,17 +98,26 @@ class BodyReader:
             raise RequestError(f"The {encoding} body does not end where the request does.")
         return plain
 
-    def _hold(self, size: int) -> None:
+    def hold(self, size: int) -> None:
+        """Count what came otherwise; it is to be released, whether this raises or not.
+
+        Raises:
+            Overloaded: it is too much together.
+        """
         self._held += size
         if self._held > BODIES_IN_MEMORY * self._most_bytes:
             raise Overloaded("Too many bodies are being received: retry later.", retry_after=1)
+
+    def release(self, size: int) -> None:
+        """Count it no more."""
+        self._held -= size
 
     async def _read(self, request: Request, chunks: bytearray) -> None:
         try:
             async with asyncio.timeout(self._seconds):
                 async for chunk in request.stream():
                     chunks += chunk
-                    self._hold(len(chunk))
+                    self.hold(len(chunk))
                     if len(chunks) > self._most_bytes:
                         raise self._too_large()
         except TimeoutError:
@@ -132,8 +142,8 @@ def query_parameters(query_string: bytes) -> dict[str, str]:
         raise RequestError("The query string is not UTF-8: encode it as such.") from None
     parameters = dict(named)
     if len(parameters) != len(named):
-        names = [name for name, _ in named]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in named)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise RequestError(f"The parameter {twice[:64]!r} is there more than once: send one.")
     return parameters
 
