@@ -189,9 +189,9 @@ def test_a_row_that_is_no_unicode_is_refused_and_its_neighbours_are_kept(spool: 
 # Torn and damaged
 
 
-@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.data())
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=4), st.integers(0, 10_000))
 def test_cut_anywhere_in_its_last_write_the_spool_has_all_writes_before(
-    groups: list[int], choose: st.DataObject
+    groups: list[int], chosen: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         metrics = Metrics()
@@ -201,7 +201,8 @@ def test_cut_anywhere_in_its_last_write_the_spool_has_all_writes_before(
             durable.append(spool.size)
             append(spool, *[f"{number} {place}" for place in range(size)])
         [segment] = segments(spool)
-        cut = choose.draw(st.integers(durable[-1], spool.size - 1))
+        # A row's time has more or fewer digits, so the size is not the same each time.
+        cut = durable[-1] + chosen % (spool.size - durable[-1])
         spool.close()
         os.truncate(segment, cut)
         spool = Spool(Path(folder), PLENTY, metrics)
