@@ -78,11 +78,13 @@ class _Entry(Generic[Item, Read, Result]):
         return f"text {self.index + 1}" if len(self.group.entries) > 1 else "the text"
 
 
-class _NotRun(SentimentError):
-    """Nobody waits for the item: its caller has gone, or gets the error of another item of its."""
+class _NotRun:
+    """In a result's place where nobody waits for the item: its caller has gone, or gets the error
+    of another item."""
 
 
-Outcomes = list[tuple[_Entry[Item, Read, Result], Result | SentimentError]]
+Failure = SentimentError | _NotRun
+Outcomes = list[tuple[_Entry[Item, Read, Result], Result | Failure]]
 
 
 class Batcher(Generic[Item, Read, Result]):
@@ -260,7 +262,7 @@ class Batcher(Generic[Item, Read, Result]):
         failed: Outcomes[Item, Read, Result] = []
         all_read = _retried_one_by_one(self._read, entries, [entry.item for entry in entries])
         for entry, read in zip(entries, all_read, strict=True):
-            if isinstance(read, SentimentError):
+            if isinstance(read, Failure):
                 entry.taken = entry.group.failed = True
                 failed.append((entry, read))
             else:
@@ -300,7 +302,7 @@ class Batcher(Generic[Item, Read, Result]):
         wanted = [entry for entry in batch if not entry.group.gone]
         results = _retried_one_by_one(self._run, wanted, [entry.read for entry in wanted])
         for entry, result in zip(wanted, results, strict=True):
-            if isinstance(result, SentimentError):
+            if isinstance(result, Failure):
                 entry.group.failed = True
         return list(zip(wanted, results, strict=True))
 
@@ -372,7 +374,7 @@ def _retried_one_by_one(
     work: Callable[[list[Given]], Sequence[Made]],
     entries: "Sequence[_Entry[Item, Read, Result]]",
     given: list[Given],
-) -> Sequence[Made | SentimentError]:
+) -> Sequence[Made | Failure]:
     """What `work` makes of all that is given, or, when it fails, of each alone.
 
     Args:
@@ -383,11 +385,11 @@ def _retried_one_by_one(
     except Exception as error:
         if len(given) == 1:
             return [_failure(error, entries[0].which)]
-    made: list[Made | SentimentError] = []
+    made: list[Made | Failure] = []
     for entry, one in zip(entries, given, strict=True):
         try:
             if entry.group.gone:
-                made.append(_NotRun("Nobody waits for it."))
+                made.append(_NotRun())
             else:
                 made += _checked(work, [one])
         except Exception as error:
