@@ -66,19 +66,22 @@ def test_its_accuracy_on_the_dev_set_is_what_its_card_says(
     accuracy = (logits.argmax(axis=1) == dev[1]).mean()
     # Another CPU's kernels round a few texts on the fence to the other side.
     assert accuracy == pytest.approx(figures["dev"]["int8"]["accuracy"], abs=0.006)
+    assert accuracy >= 0.895
 
 
-def test_it_gives_the_label_of_fp32_to_985_texts_of_a_thousand(logits: Logits) -> None:
+def test_it_gives_the_label_of_fp32_to_99_texts_of_a_hundred(logits: Logits) -> None:
     fp32 = np.load(REFERENCE / "dev_logits_fp32.npy")
     assert fp32.shape == logits.shape
-    assert (logits.argmax(axis=1) == fp32.argmax(axis=1)).mean() >= 0.985
+    assert (logits.argmax(axis=1) == fp32.argmax(axis=1)).mean() >= 0.99
 
 
 def test_its_last_layer_computes_the_first_token_alone() -> None:
     """The head reads no other; it is an eighth of the whole."""
-    kinds = [node.op_type for node in onnx.load(str(BUNDLED / "model.onnx")).graph.node]
-    last = len(kinds) - kinds[::-1].index("QAttention")
-    assert kinds[last:].count("Slice") == 2
+    nodes = onnx.load(str(BUNDLED / "model.onnx")).graph.node
+    attention = [node for node in nodes if node.op_type == "QAttention"][-1]
+    sliced = [node.input[0] for node in nodes if node.op_type == "Slice"]
+    assert len(sliced) == 2  # what it is added to, and its output
+    assert sliced[1] == attention.output[0]
 
 
 def test_its_labels_are_those_of_the_book(model: Model) -> None:

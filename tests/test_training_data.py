@@ -34,6 +34,17 @@ def test_a_text_with_both_labels_is_dropped() -> None:
     assert data.deduplicated([*doubtful, LONG, LONG]) == [LONG]
 
 
+def test_a_recombined_sentence_has_another_phrase_of_as_many_words() -> None:
+    other = Example("quietly moving portrait", 1)
+    split = data.Split([LONG], [PART, other], [])
+    made = data.recombined(split, each=8, seed=0)
+    assert set(made) == {LONG.text, "a charming and quietly moving portrait"}
+
+
+def test_a_sentence_of_no_known_phrase_is_not_recombined() -> None:
+    assert data.recombined(data.Split([OTHER], [PART], []), each=2, seed=0) == []
+
+
 @pytest.mark.parametrize(
     ("parted", "written"),
     [

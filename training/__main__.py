@@ -1,7 +1,6 @@
 """Make the bundled model: `python -m training SST2_FOLDER` (see README.md beside this file).
 
-Runs that are already under the work folder are not trained again, so an interrupted `make model`
-goes on where it was.
+A run that is already under the work folder is not trained again.
 """
 
 from __future__ import annotations
@@ -22,14 +21,12 @@ from transformers import BertForSequenceClassification
 from sentiment_k8s.export import export
 from sentiment_k8s.threads import usable_threads
 
-from . import calibrate, card, data, encoder, evaluate, soup, train
+from . import calibrate, card, data, encoder, evaluate, teacher, train
 from .data import Example, Split
-from .recipes import RUNS
+from .recipes import HELD_OUT, SPLIT_SEED, STUDENT
 
 HERE = Path(__file__).parent
 NAME = "minilm-l6-sst2"  # what the file says of its source
-HELD_OUT = 1500
-SPLIT_SEED = 1
 SMOOTHED_ON = 100  # training sentences that show which activations outlie
 
 
@@ -52,22 +49,18 @@ def main() -> None:
         args.reference, args.fp32 = root / "reference", root / "model-fp32"
     try:
         examples, dev = data.read(args.sst2, "train"), data.read(args.sst2, "dev")
+        split = teacher.taught(data.split(examples, held_out=HELD_OUT, seed=SPLIT_SEED))
     except data.DataError as error:
         raise SystemExit(str(error)) from None
-    split = data.split(examples, held_out=HELD_OUT, seed=SPLIT_SEED)
-    runs = RUNS
+    recipe = STUDENT
     if args.quick:
-        split = Split(split.sentences[:300], split.phrases[:300], split.held_out[:200])
-        runs = {name: small(recipe) for name, recipe in runs.items()}
-    figures: dict[str, Any] = {"data": counts(examples, split, dev), "runs": {}}
-    candidates = trained(runs, split, args.work, figures)
-    model = chosen(candidates, split, figures)
+        split = Split(
+            split.sentences[:300], split.phrases[:300], split.held_out[:200], split.made[:100]
+        )
+        recipe = replace(recipe, epochs=1, phrases=200, made=100)
+    figures: dict[str, Any] = {"data": counts(examples, split, dev)}
+    model = trained(recipe, split, args.work, figures)
     publish(model, split, dev, args, figures)
-
-
-def small(recipe: train.Recipe) -> train.Recipe:
-    """`recipe` for a try of the whole path."""
-    return replace(recipe, epochs=1, phrases=min(recipe.phrases, 200))
 
 
 def counts(examples: Sequence[Example], split: Split, dev: Sequence[Example]) -> dict[str, int]:
@@ -76,66 +69,40 @@ def counts(examples: Sequence[Example], split: Split, dev: Sequence[Example]) ->
         "rows": len(examples),
         "sentences": len(split.sentences),
         "phrases": len(split.phrases),
+        "made": len(split.made),
         "held_out": len(split.held_out),
         "dev": len(dev),
     }
 
 
 def trained(
-    recipes: dict[str, train.Recipe], split: Split, work: Path, figures: dict[str, Any]
-) -> dict[str, BertForSequenceClassification]:
-    """Each recipe's model, trained now or read from `work` when the same recipe made it."""
-    work.mkdir(parents=True, exist_ok=True)
-    models = {}
-    for name, recipe in recipes.items():
-        folder, done = work / name, work / name / "recipe.json"
-        if not done.is_file() or json.loads(done.read_text()) != asdict(recipe):
-            started = time.monotonic()
-            start = (
-                BertForSequenceClassification.from_pretrained(
-                    work / recipe.start, attn_implementation=encoder.ATTENTION
-                )
-                if recipe.start
-                else encoder.classifier()
-            )
-            train.run(recipe, split, start, folder, log=work / "log.txt")
-            done.write_text(json.dumps(asdict(recipe), indent=2))
-            (folder / "seconds").write_text(f"{time.monotonic() - started:.0f}")
-        models[name] = BertForSequenceClassification.from_pretrained(folder).eval()
-        figures["runs"][name] = {
-            "recipe": asdict(recipe),
-            "held_out": held_out_figures(models[name], split),
-            "seconds": int((folder / "seconds").read_text()),
-        }
-    return models
+    recipe: train.Recipe, split: Split, work: Path, figures: dict[str, Any]
+) -> BertForSequenceClassification:
+    """The student, trained now or read from `work` when the same recipe made it."""
+    folder, done = work / "student", work / "student" / "recipe.json"
+    if not done.is_file() or json.loads(done.read_text()) != asdict(recipe):
+        work.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        train.run(recipe, split, encoder.classifier(), folder, log=work / "log.txt")
+        done.write_text(json.dumps(asdict(recipe), indent=2))
+        (folder / "seconds").write_text(f"{time.monotonic() - started:.0f}")
+    model = BertForSequenceClassification.from_pretrained(folder).eval()
+    figures["student"] = {
+        "recipe": asdict(recipe),
+        "held_out": held_out_figures(model, split),
+        "seconds": int((folder / "seconds").read_text()),
+    }
+    return model
 
 
 def held_out_figures(model: BertForSequenceClassification, split: Split) -> dict[str, Any]:
-    """Accuracy and the loss that choices are made by, of the fp32 weights."""
+    """Accuracy of the fp32 weights, and their loss at the best temperature."""
     found = train.logits(model, encoder.tokenizer(), [e.text for e in split.held_out]).numpy()
     labels = evaluate.labels(split.held_out)
     return {
         **evaluate.accuracy(found, split.held_out),
         "loss": calibrate.scaled_cross_entropy(found.astype(np.float64), labels),
     }
-
-
-def chosen(
-    candidates: dict[str, BertForSequenceClassification], split: Split, figures: dict[str, Any]
-) -> BertForSequenceClassification:
-    """The greedy soup of the candidates by accuracy on the held-out sentences, then by loss."""
-
-    def cost(model: BertForSequenceClassification) -> tuple[float, ...]:
-        found = held_out_figures(model, split)
-        return 1 - found["accuracy"], found["loss"]
-
-    made = soup.greedy(candidates, cost)
-    figures["soup"] = {
-        "members": made.members,
-        "steps": made.steps,
-        "held_out": held_out_figures(made.model, split),
-    }
-    return made.model
 
 
 def publish(

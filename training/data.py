@@ -12,13 +12,15 @@ import csv
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 WHERE_TO_GET = (
     "SST-2 is not at {folder}: get https://dl.fbaipublicfiles.com/glue/data/SST-2.zip, unpack it, "
     "and pass the folder that holds train.tsv and dev.tsv (make model SST2=FOLDER)"
 )
+
+REPLACED = range(3, 13)  # words of a phrase that `recombined` replaces
 
 Words = tuple[str, ...]
 
@@ -29,10 +31,14 @@ class DataError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text and its label, 0 negative or 1 positive."""
+    """A text and its label, 0 negative or 1 positive.
+
+    `margin` is how much the teachers prefer positive: the mean difference of their logits.
+    """
 
     text: str
     label: int
+    margin: float | None = None
 
     @property
     def words(self) -> Words:
@@ -42,11 +48,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What is trained on (whole sentences, phrases) and what is kept apart."""
+    """What is trained on (whole sentences, phrases, sentences made of both) and what is kept apart.
+
+    `made` is empty until teachers have labelled it.
+    """
 
     sentences: list[Example]
     phrases: list[Example]
     held_out: list[Example]
+    made: list[Example] = field(default_factory=list)
 
 
 def read(folder: Path, name: str) -> list[Example]:
@@ -103,10 +113,38 @@ def split(examples: Iterable[Example], *, held_out: int, seed: int) -> Split:
     return Split(kept, phrases, apart)
 
 
-def epoch(split: Split, *, repeat: int, phrases: int, seed: int) -> list[Example]:
-    """One pass: every sentence `repeat` times and `phrases` phrases drawn at random."""
-    drawn = random.Random(seed).sample(split.phrases, min(phrases, len(split.phrases)))
-    return split.sentences * repeat + drawn
+def recombined(split: Split, *, each: int, seed: int) -> list[str]:
+    """New sentences: `each` for a training sentence, one of its phrases replaced by another.
+
+    The other phrase has the same number of words. What such a sentence means is for a teacher to
+    say; most are English enough to be worth asking.
+    """
+    rng = random.Random(seed)
+    known = {phrase.words for phrase in split.phrases}
+    by_length: dict[int, list[Words]] = defaultdict(list)
+    for phrase in split.phrases:
+        by_length[len(phrase.words)].append(phrase.words)
+    made = []
+    for sentence in split.sentences:
+        words = sentence.words
+        spans = [
+            (at, at + size)
+            for size in REPLACED
+            for at in range(len(words) - size + 1)
+            if words[at : at + size] in known
+        ]
+        for _ in range(each if spans else 0):
+            first, last = rng.choice(spans)
+            other = rng.choice(by_length[last - first])
+            made.append(" ".join((*words[:first], *other, *words[last:])))
+    return made
+
+
+def epoch(split: Split, *, repeat: int, phrases: int, made: int, seed: int) -> list[Example]:
+    """One pass: every sentence `repeat` times, `phrases` and `made` of the others at random."""
+    rng = random.Random(seed)
+    drawn = rng.sample(split.phrases, min(phrases, len(split.phrases)))
+    return split.sentences * repeat + drawn + rng.sample(split.made, min(made, len(split.made)))
 
 
 def natural(text: str) -> str:

@@ -1,17 +1,37 @@
-"""The runs that the bundled model is made from, in order.
+"""The split, and the runs that make the bundled model. README.md has what else was tried."""
 
-One epoch of the encoder and two branches from there, with and without R-Drop, so that the soup has
-models that differ. README.md has what else was tried.
-"""
+from dataclasses import replace
 
 from .train import Recipe
 
-RUNS = {
-    "b": Recipe(
-        seed=2, epochs=4, stop=1, rate=8e-5, batch=32, repeat=1, phrases=15_000, consistency=1.5
-    ),
-    "c": Recipe(seed=3, start="b", epochs=3, stop=2, rate=7e-5, batch=32, repeat=1, phrases=22_000),
-    "d": Recipe(
-        seed=4, start="b", epochs=2, rate=7e-5, batch=32, repeat=1, phrases=12_000, consistency=1.5
-    ),
-}
+HELD_OUT = 1500
+SPLIT_SEED = 1
+
+_TEACHER = Recipe(
+    seed=3,
+    epochs=2,
+    stop=1,
+    rate=8e-5,
+    batch=32,
+    repeat=1,
+    phrases=22_000,
+    average=0.995,
+    frozen_embeddings=True,
+)
+TEACHERS = {"bge": _TEACHER, "e5": replace(_TEACHER, seed=4)}
+
+STUDENT = Recipe(
+    seed=31,
+    epochs=6,
+    rate=1.5e-4,
+    batch=32,
+    smoothing=0.0,
+    dropout=0.05,
+    average=0.9995,
+    repeat=2,
+    phrases=15_000,
+    made=30_000,
+    distil=0.9,
+    temperature=2.0,
+    frozen_embeddings=True,
+)

@@ -20,22 +20,23 @@ from .data import Example, Split
 
 POOL = 32  # batches whose rows are sorted by length together
 
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # token ids, attention mask, labels
+# Token ids, attention mask, labels, and the teachers' margins (NaN where there are none).
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """The choices of one run.
 
-    `start` is the run whose weights it starts from, None for the encoder with a fresh head.
     `rate` is the head's learning rate; each layer below has `layer_decay` times the one above.
     `stop` ends the run after so many of its `epochs`, with the rate of the whole schedule.
-    An epoch has every whole sentence `repeat` times and `phrases` phrases drawn anew.
-    `consistency` weighs R-Drop (Liang et al. 2021): two dropout masks must agree; 0 is off.
+    An epoch has every whole sentence `repeat` times, and `phrases` phrases and `made` recombined
+    sentences drawn anew.
+    `distil` is the share of the loss that compares with the teachers' margins at `temperature`
+    (Hinton et al. 2015), the rest with the labels.
     """
 
     seed: int
-    start: str | None = None
     epochs: int = 4
     stop: int | None = None
     rate: float = 1e-4
@@ -48,7 +49,10 @@ class Recipe:
     average: float = 0.998
     repeat: int = 2
     phrases: int = 25_000
-    consistency: float = 0.0
+    made: int = 0
+    distil: float = 0.0
+    temperature: float = 2.0
+    frozen_embeddings: bool = False
 
 
 def run(
@@ -60,6 +64,7 @@ def run(
     """
     model, tokenizer = start, encoder.tokenizer()
     _set_dropout(model, recipe.dropout)
+    model.bert.embeddings.requires_grad_(not recipe.frozen_embeddings)
     torch.manual_seed(recipe.seed)
     optimiser = torch.optim.AdamW(_groups(model, recipe), fused=True, betas=(0.9, 0.98))
     epochs = [_epoch(recipe, split, number) for number in range(recipe.epochs)]
@@ -102,7 +107,7 @@ class Workers:
 
     def __init__(self, model: BertForSequenceClassification, recipe: Recipe) -> None:
         self._model, self._recipe = model, recipe
-        self._parameters = list(model.parameters())
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._count = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self._count, initializer=_one_thread)
 
@@ -187,7 +192,8 @@ def logits(
 
 def _batch(rows: Sequence[tuple[list[int], Example]]) -> Batch:
     labels = torch.tensor([example.label for _, example in rows])
-    return *_padded([ids for ids, _ in rows]), labels
+    margins = [math.nan if e.margin is None else e.margin for _, e in rows]
+    return *_padded([ids for ids, _ in rows]), labels, torch.tensor(margins)
 
 
 def _padded(rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -202,25 +208,31 @@ def _padded(rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _epoch(recipe: Recipe, split: Split, number: int) -> list[Example]:
     return data.epoch(
-        split, repeat=recipe.repeat, phrases=recipe.phrases, seed=1000 * recipe.seed + number
+        split,
+        repeat=recipe.repeat,
+        phrases=recipe.phrases,
+        made=recipe.made,
+        seed=1000 * recipe.seed + number,
     )
 
 
 def _loss(model: BertForSequenceClassification, batch: Batch, recipe: Recipe) -> torch.Tensor:
-    ids, mask, labels = batch
-    times = 2 if recipe.consistency else 1
+    ids, mask, labels, margins = batch
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model(input_ids=ids.repeat(times, 1), attention_mask=mask.repeat(times, 1)).logits
+        found = model(input_ids=ids, attention_mask=mask).logits
     found = found.float()
-    loss = functional.cross_entropy(found, labels.repeat(times), label_smoothing=recipe.smoothing)
-    if recipe.consistency:
-        one, two = functional.log_softmax(found, dim=-1).chunk(2)
-        loss = loss + recipe.consistency * 0.5 * (_divergence(one, two) + _divergence(two, one))
+    loss = functional.cross_entropy(found, labels, label_smoothing=recipe.smoothing)
+    if recipe.distil:
+        taught = _distillation(found, margins, recipe.temperature)
+        loss = recipe.distil * taught + (1 - recipe.distil) * loss
     return loss
 
 
-def _divergence(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
-    return functional.kl_div(one, two, reduction="batchmean", log_target=True)
+def _distillation(found: torch.Tensor, margins: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Cross-entropy with the teacher, both softened; two labels make softmax a sigmoid."""
+    ours = (found[:, 1] - found[:, 0]) / temperature
+    theirs = torch.sigmoid(margins / temperature)
+    return temperature**2 * functional.binary_cross_entropy_with_logits(ours, theirs)
 
 
 def _set_dropout(model: BertForSequenceClassification, rate: float) -> None:
@@ -234,6 +246,8 @@ def _groups(model: BertForSequenceClassification, recipe: Recipe) -> list[dict[s
     layers = model.config.num_hidden_layers
     groups = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         below = layers + 1 - _depth(name, layers)
         groups.append(
             {
