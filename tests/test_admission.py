@@ -96,9 +96,9 @@ def test_an_estimate_does_not_take_chinese_for_a_quarter_of_what_it_is() -> None
 
 
 def test_it_is_full_when_hardly_any_room_is_left() -> None:
-    admission = Admission(320)
-    with admission.admit(300):
+    admission = Admission(512)
+    with admission.admit(509):
         assert not admission.full
-        with admission.admit(10):
+        with admission.admit(1):
             assert admission.full
     assert not admission.full

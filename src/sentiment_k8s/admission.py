@@ -9,7 +9,7 @@ from .errors import Overloaded
 # English in WordPiece has 4 to 5; Chinese 3, which are one character and one token. The count is
 # exact once a text has been through the model.
 BYTES_A_TOKEN = 4
-FULL = 31 / 32  # of the limit
+FULL = 255 / 256  # of the limit
 
 
 def estimated_tokens(texts: Sequence[str], most: int) -> int:
