@@ -23,7 +23,7 @@ from ..service import Service
 from .call import Call, Handler, Headers
 from .classifier import Classifier
 from .http import error_response
-from .inference import HuggingFace
+from .inference import hugging_face
 from .middleware import (
     CLIENT_GONE,
     Journal,
@@ -72,7 +72,7 @@ class Direct:
     def __init__(self, service: Service, classifier: Classifier) -> None:
         predict = Predict(classifier, service)
         self._handlers: dict[tuple[bytes, bytes], Handler] = {
-            (b"POST", b"/"): HuggingFace(classifier, service).body,
+            (b"POST", b"/"): hugging_face(classifier, service),
             (b"POST", b"/predict"): predict.body,
             (b"GET", b"/predict"): predict.query,
         }

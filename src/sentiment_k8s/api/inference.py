@@ -20,7 +20,7 @@ from ..pipeline import check_texts
 from ..schemas import LabelScore, Subject, Texts, parse_json
 from ..service import Service, threads_of
 from ..tokenizer import Pair
-from .call import Call, over_asgi
+from .call import Call, Handler, over_asgi
 from .classifier import Classifier, with_key
 from .http import LeanRoute, documented_body, documented_errors, json_response
 
@@ -99,22 +99,13 @@ class InferenceRequest(BaseModel):
         return "none" if self.raw_scores else usual
 
 
-class HuggingFace:
-    """Answers as Hugging Face's InferenceClient asks.
+def hugging_face(classifier: Classifier, service: Service) -> Handler:
+    """What answers as Hugging Face's InferenceClient asks."""
 
-    Args:
-        classifier: texts to rows.
-        service: the parts of the server.
-    """
+    async def handler(call: Call) -> Response:
+        return await answer(classifier, service, call, parse_json(InferenceRequest, call.body))
 
-    def __init__(self, classifier: Classifier, service: Service) -> None:
-        self._classifier = classifier
-        self._service = service
-
-    async def body(self, call: Call) -> Response:
-        """`POST /`"""
-        asked = parse_json(InferenceRequest, call.body)
-        return await answer(self._classifier, self._service, call, asked)
+    return handler
 
 
 def router(classifier: Classifier, service: Service) -> APIRouter:
@@ -127,7 +118,7 @@ def router(classifier: Classifier, service: Service) -> APIRouter:
         response_model=list[list[LabelScore]],
         responses=documented_errors(400, 408, 413, 422, 429, 500, 503, 504),
         openapi_extra=with_key(documented_body(InferenceRequest)),
-    )(over_asgi(HuggingFace(classifier, service).body, classifier.bodies))
+    )(over_asgi(hugging_face(classifier, service), classifier.bodies))
 
     @routes.get(
         "/info",
