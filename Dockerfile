@@ -25,9 +25,12 @@ RUN python -m venv --without-pip /opt/sentiment \
 
 # Apart from its dependencies: what changes most is the smallest layer.
 FROM dependencies AS package
+# Compiles the encoder (native/encoder.c) and stays behind.
+RUN apt-get update -qq \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends gcc libc6-dev
 COPY tools/image/requirements-build.txt ./
 RUN pip install --require-hashes --only-binary :all: --requirement requirements-build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src
 RUN hatchling build --target wheel \
     && pip --python /opt/sentiment/bin/python install --root /package --no-deps dist/*.whl \

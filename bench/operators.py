@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sentiment_k8s.hub import ModelFiles
-    from sentiment_k8s.model import Model
     from sentiment_k8s.tokenizer import Tokens
 
 PRODUCTS, ATTENTION, OTHER = "matrix products", "attention, with its QKV product", "others"
@@ -80,8 +79,8 @@ def profile(files: "ModelFiles", threads: int, batches: Sequence[Sequence["Token
     from sentiment_k8s.model import Model
 
     with tempfile.TemporaryDirectory() as folder:
-        model = Model(files, threads)
-        session = _profiled(model, files, Path(folder, "profile"))
+        model = Model(files, threads, "onnxruntime")
+        session = _profiled(model.engine, files, Path(folder, "profile"))
         model.run(max(batches, key=lambda batch: len(batch) * len(batch[-1])))
         started = time.perf_counter()
         for batch in batches:
@@ -146,17 +145,17 @@ def _last_runs(events: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[
     return [one for one in events if one["ts"] >= since]
 
 
-def _profiled(model: "Model", files: "ModelFiles", prefix: Path) -> Any:
-    """Give a model a session like its own, which keeps a profile."""
+def _profiled(engine: Any, files: "ModelFiles", prefix: Path) -> Any:
+    """Give an engine a session like its own, which keeps a profile."""
     import onnxruntime as ort
 
-    options = model._session.get_session_options()
+    options = engine._session.get_session_options()
     options.enable_profiling = True
     options.profile_file_prefix = str(prefix)
-    model._session = ort.InferenceSession(
+    engine._session = ort.InferenceSession(
         files.onnx,
         options,
         providers=["CPUExecutionProvider"],
         disabled_optimizers=["SkipLayerNormFusion"],
     )
-    return model._session
+    return engine._session

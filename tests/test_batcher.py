@@ -1,12 +1,14 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_k8s.batcher import Batcher, cuts
+from sentiment_k8s.batcher import Batcher, cuts, runs
 from sentiment_k8s.errors import InferenceError, SentimentError, TooLarge
 
 
@@ -46,7 +48,7 @@ class Machine:
 Words = Batcher[str, str, str]
 
 
-def batcher(machine: Machine, budget: int = 1000, threads: int = 1, **more: float) -> Words:
+def batcher(machine: Machine, budget: int = 1000, threads: int = 1, **more: Any) -> Words:
     return Batcher(
         list,
         machine.run,
@@ -573,3 +575,29 @@ async def test_what_is_submitted_after_the_end_is_answered_too(threads: int) -> 
     await asyncio.gather(*closing)
     assert await queue.submit(["three"]) == ["THREE"]
     await queue.close()
+
+
+# Without padding
+
+
+@given(st.lists(st.integers(1, 60)), st.integers(1, 100))
+def test_batches_without_padding_are_runs_within_the_budget(sizes: list[int], budget: int) -> None:
+    found = runs(sizes, budget)
+    assert [i for first, end in found for i in range(first, end)] == list(range(len(sizes)))
+    for first, end in found:
+        assert sum(sizes[first:end]) <= budget or end == first + 1
+    for (first, end), (_, next_end) in pairwise(found):  # none could have taken one more
+        assert next_end > end
+        assert sum(sizes[first : end + 1]) > budget
+
+
+async def test_without_padding_a_batch_holds_texts_of_any_length_as_they_came() -> None:
+    machine = Machine(running=False)
+    words = batcher(machine, budget=12, padded=False)
+    waiting = [asyncio.create_task(words.submit([item])) for item in ("first", "a", "longer", "bb")]
+    await machine.started.wait()
+    machine.release()
+    await asyncio.gather(*waiting)
+    await words.close()
+    assert [item for batch in machine.batches for item in batch] == ["first", "a", "longer", "bb"]
+    assert any("a" in batch and len(batch) > 1 for batch in machine.batches)

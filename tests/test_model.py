@@ -52,14 +52,24 @@ def test_padding_is_masked(tmp_path: Path) -> None:
 
 
 def test_padding_changes_the_bundled_models_scores_by_no_more_than_quantisation_noise(
-    bundled_model: Model,
+    model_folder: Path,
 ) -> None:
-    """int8 activations share one scale a tensor, so a neighbour moves a text's logits a little."""
+    """In ONNX Runtime, where int8 activations share one scale a tensor, so that a neighbour moves a
+    text's logits a little; tests/test_encoder.py has what our encoder does."""
+    model = Model(find_model(str(model_folder)), threads=1, engine="onnxruntime")
     texts = ["A joy from start to end.", "Dull.", "I want my two hours back."]
     long = "It goes on and on, and then it goes on a little more. " * 4
-    alone = np.asarray([bundled_model.scores(np.asarray(logits(bundled_model, t))) for t in texts])
-    padded = bundled_model.scores(np.asarray(logits(bundled_model, *texts, long)))[:-1]
+    alone = np.asarray([model.scores(np.asarray(logits(model, t))) for t in texts])
+    padded = model.scores(np.asarray(logits(model, *texts, long)))[:-1]
     assert np.abs(alone[:, 0] - padded).max() < 0.05
+
+
+def test_onnx_runtime_computes_what_the_encoder_does_not(tiny_model: Model) -> None:
+    assert tiny_model.engine.name == "onnxruntime"
+
+
+def test_several_threads_a_batch_are_onnx_runtimes(model_folder: Path) -> None:
+    assert Model(find_model(str(model_folder)), threads=2).engine.name == "onnxruntime"
 
 
 @pytest.mark.parametrize("integers", [TensorProto.INT32, TensorProto.INT64])

@@ -98,10 +98,12 @@ class Batcher(Generic[Item, Read, Result]):
         size: a read item's size, for instance its tokens.
         weight: what an item costs to read, for instance its characters.
         most_weight: items are read together up to this much, so that a huge one delays few others.
-        budget: bound on a batch's number of items times its largest size. One item may exceed it.
+        budget: bound on a batch's number of items times its largest size, or, if it is not padded,
+            on its sizes together. One item may exceed it.
         round_budget: bound on the sizes of all items of a round together, as far as there are more
             than one.
-        overhead: what a batch costs beyond its items' sizes, in the same unit.
+        overhead: what a padded batch costs beyond its items' sizes, in the same unit.
+        padded: whether an item costs as much as the largest of its batch.
         threads: that read and run side by side.
         name: of the threads.
     """
@@ -117,6 +119,7 @@ class Batcher(Generic[Item, Read, Result]):
         budget: int,
         round_budget: float = math.inf,
         overhead: float = 0.0,
+        padded: bool = True,
         threads: int = 1,
         name: str = "batcher",
     ) -> None:
@@ -128,6 +131,7 @@ class Batcher(Generic[Item, Read, Result]):
         self._budget = budget
         self._round_budget = round_budget
         self._overhead = overhead
+        self._padded = padded
         self._threads = threads
         self._name = name
         # Of the event loop:
@@ -289,10 +293,14 @@ class Batcher(Generic[Item, Read, Result]):
     def _cut(
         self, entries: "list[_Entry[Item, Read, Result]]"
     ) -> "Iterator[list[_Entry[Item, Read, Result]]]":
-        """Batches of nearly one size, the longest first."""
-        ordered = sorted(entries, key=lambda entry: entry.size, reverse=True)
-        for first, end in cuts([entry.size for entry in ordered], self._budget, self._overhead):
-            yield ordered[first:end]
+        """Batches: of nearly one size, the longest first, or, without padding, as they came."""
+        if self._padded:
+            entries = sorted(entries, key=lambda entry: entry.size, reverse=True)
+            found = cuts([entry.size for entry in entries], self._budget, self._overhead)
+        else:
+            found = runs([entry.size for entry in entries], self._budget)
+        for first, end in found:
+            yield entries[first:end]
 
     def _run_batch(
         self, batch: "list[_Entry[Item, Read, Result]]"
@@ -364,6 +372,19 @@ def cuts(sizes: Sequence[int], budget: int, overhead: float) -> list[tuple[int, 
         found.append((begins[end], end))
         end = begins[end]
     return found[::-1]
+
+
+def runs(sizes: Sequence[int], budget: int) -> list[tuple[int, int]]:
+    """First and end of each batch, of items in their order: as many as have no more than `budget`
+    together, or one."""
+    found = []
+    first = total = 0
+    for end, size in enumerate(sizes):
+        if end > first and total + size > budget:
+            found.append((first, end))
+            first, total = end, 0
+        total += size
+    return [*found, (first, len(sizes))] if sizes else []
 
 
 Given = TypeVar("Given")

@@ -217,7 +217,7 @@ def model_show(**flags: object) -> None:
 
     settings = load_settings(flags)
     files = find_model(settings.model, settings.revision, settings.model_file)
-    for name, value in asdict(Model(files, threads=1).info).items():
+    for name, value in asdict(Model(files, 1, settings.engine).info).items():
         click.echo(f"{name:13} {', '.join(value) if isinstance(value, tuple) else value}")
     click.echo(f"{'file':13} {files.onnx} ({files.onnx.stat().st_size / 1e6:.1f} MB)")
 

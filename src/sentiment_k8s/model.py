@@ -1,25 +1,43 @@
-"""The model: an ONNX Runtime session, its labels, and what its logits mean."""
+"""The model: an engine that computes it, its labels, and what its logits mean."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
+from .encoder import load_encoder
 from .errors import ModelError
 from .hub import ModelFiles
 from .tokenizer import Tokenizer, Tokens
 
 Logits = npt.NDArray[np.float32]
+EngineChoice = Literal["auto", "onnxruntime"]
 ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
 
 LONGEST = 512  # tokens a text when the model itself sets no bound
-KNOWN_INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
-INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 QUANTISED = ("int8", "quint8", "qint8", "uint8", "quantized")
+
+
+class Engine(Protocol):
+    """What computes a model's logits."""
+
+    @property
+    def name(self) -> str:
+        """Kept with each row of the log."""
+
+    @property
+    def pads(self) -> bool:
+        """Whether a batch costs its longest text times its number of texts."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the model's file says of itself."""
+
+    def run(self, batch: Sequence[Tokens]) -> Logits:
+        """The logits of n texts: float32 of shape (n, labels)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +57,23 @@ class Model:
 
     Args:
         files: where it is.
-        threads: intra-op threads of ONNX Runtime.
+        threads: that compute one batch.
+        engine: what computes: "onnxruntime", or with "auto" our own encoder where the CPU, the
+            model and `threads` (one) are such that it can.
 
     Raises:
         ModelError: the folder cannot be served, and why.
     """
 
-    def __init__(self, files: ModelFiles, threads: int) -> None:
+    def __init__(self, files: ModelFiles, threads: int, engine: EngineChoice = "auto") -> None:
         config = _read_json(files, "config.json")
         labels, problem_type = _head(config, files)
-        self._session = _session(files, threads)
-        self._dtypes = _inputs(self._session, files)
+        self._pad_id = _number(config, "pad_token_id", 0)
+        self.engine = _engine(files, threads, engine, self._pad_id)
         self.info = ModelInfo(
             files.id,
             files.revision,
-            _precision(self._session, files),
+            _precision(self.engine.metadata, files),
             labels,
             problem_type,
             _max_tokens(config, _read_json(files, "tokenizer_config.json", optional=True)),
@@ -65,11 +85,10 @@ class Model:
                 "from the older vocabulary files."
             )
         self.tokenizer = Tokenizer(tokenizer, self.info.max_tokens)
-        self._pad_id = _number(config, "pad_token_id", 0)
         self._check_head(files)
 
     def run(self, batch: Sequence[Tokens]) -> Logits:
-        """The logits of a batch, padded to its longest text.
+        """The logits of a batch.
 
         Args:
             batch: n tokenised texts.
@@ -77,20 +96,7 @@ class Model:
         Returns:
             float32 of shape (n, labels).
         """
-        shape = (len(batch), max(map(len, batch)))
-        ids: npt.NDArray[np.integer[Any]] = np.full(shape, self._pad_id, self._dtypes["input_ids"])
-        for row, tokens in zip(ids, batch, strict=True):
-            row[: len(tokens)] = tokens.ids
-        inputs = {"input_ids": ids}
-        if dtype := self._dtypes.get("attention_mask"):
-            lengths = np.fromiter(map(len, batch), np.int64, shape[0])
-            inputs["attention_mask"] = (np.arange(shape[1]) < lengths[:, None]).astype(dtype)
-        if dtype := self._dtypes.get("token_type_ids"):
-            inputs["token_type_ids"] = np.zeros(shape, dtype)
-            for row, tokens in zip(inputs["token_type_ids"], batch, strict=True):
-                row[: len(tokens)] = tokens.type_ids
-        [logits] = self._session.run(["logits"], inputs)
-        return np.asarray(logits, np.float32)
+        return self.engine.run(batch)
 
     def scores(self, logits: Logits) -> Logits:
         """Logits to scores, by the kind of head: softmax over labels, a sigmoid a label, or the
@@ -188,45 +194,19 @@ def _head(config: dict[str, Any], files: ModelFiles) -> tuple[tuple[str, ...], P
             raise ModelError(f"problem_type {kind!r} in config.json of {files.id} is unknown.")
 
 
-def _session(files: ModelFiles, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Its errors reach us as exceptions; its own lines on stderr would be no JSON.
-    options.log_severity_level = 4
-    # Spinning threads burn the CPU quota that the next batch needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Shapes differ from batch to batch: plans made for one shape would only pile up.
-    options.enable_mem_pattern = False
-    try:
-        return ort.InferenceSession(
-            files.onnx,
-            options,
-            providers=["CPUExecutionProvider"],
-            # Its fused kernel is six times slower on CPU than what it replaces: see graph.py.
-            disabled_optimizers=["SkipLayerNormFusion"],
-        )
-    except Exception as error:  # the runtime's exceptions have no common base
-        raise ModelError(f"{files.onnx} is not a usable ONNX model: {error}.") from None
+def _engine(files: ModelFiles, threads: int, engine: EngineChoice, pad_id: int) -> Engine:
+    if engine == "auto" and threads == 1 and (found := load_encoder(files.onnx)):
+        return found
+    # Only where it computes: importing it takes 0.1 s and 30 MiB.
+    from .onnx_engine import OnnxEngine
+
+    return OnnxEngine(files.onnx, threads, pad_id)
 
 
-def _inputs(session: ort.InferenceSession, files: ModelFiles) -> dict[str, type]:
-    types = {node.name: node.type for node in session.get_inputs()}
-    outputs = [node.name for node in session.get_outputs()]
-    unusable = set(types) - KNOWN_INPUTS or {n for n, kind in types.items() if kind not in INTEGERS}
-    if "input_ids" not in types or unusable or "logits" not in outputs:
-        raise ModelError(
-            f"{files.onnx} is not an encoder with a classification head: "
-            f"its inputs are {sorted(types)}, its outputs {outputs}."
-        )
-    return {name: INTEGERS[kind] for name, kind in types.items()}
-
-
-def _precision(session: ort.InferenceSession, files: ModelFiles) -> str:
+def _precision(metadata: Mapping[str, str], files: ModelFiles) -> str:
     """As the export wrote it into the model, else by the file's name, as on the hub."""
-    written = session.get_modelmeta().custom_metadata_map.get("precision")
-    if written:
-        return str(written)
+    if written := metadata.get("precision"):
+        return written
     name = files.onnx.stem
     if any(word in name for word in QUANTISED):
         return "int8"

@@ -92,6 +92,7 @@ class Pipeline:
             budget=token_budget,
             round_budget=BATCHES_A_ROUND * token_budget,
             overhead=BATCH_OVERHEAD_TOKENS,
+            padded=model.engine.pads,
             threads=threads,
             name="infer",
         )
@@ -172,7 +173,8 @@ class Pipeline:
         scores = np.round(self.model.scores(logits).astype(np.float64), 6).tolist()
         seconds = time.perf_counter() - started
         self._metrics.tokens.inc(sum(lengths))
-        self._metrics.padding.inc(len(batch) * max(lengths) - sum(lengths))
+        if self.model.engine.pads:
+            self._metrics.padding.inc(len(batch) * max(lengths) - sum(lengths))
         self._metrics.batch_texts.observe(len(batch))
         self._metrics.inference_seconds.observe(seconds)
         return [

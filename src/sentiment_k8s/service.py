@@ -372,15 +372,17 @@ def load_model(settings: Settings) -> Model:
     # first encodes.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     threads = min(settings.threads_per_batch, threads_of(settings))
-    model = Model(find_model(settings.model, settings.revision, settings.model_file), threads)
+    files = find_model(settings.model, settings.revision, settings.model_file)
+    model = Model(files, threads, settings.engine)
     give_memory_back()
     model.warm_up(settings.token_budget)
     info = model.info
     logger.info(
-        "Model %s (revision %s, %s, %d threads, %d a batch)",
+        "Model %s (revision %s, %s, by %s with %d threads, %d a batch)",
         info.id,
         info.revision,
         info.precision,
+        model.engine.name,
         threads_of(settings),
         threads,
     )

@@ -139,6 +139,12 @@ class Settings(BaseModel):
         description="How many of them work on one batch. With 1 each core has a batch of its own, "
         "which answers most texts a second; more answer a long text sooner when it comes alone.",
     )
+    engine: Literal["auto", "onnxruntime"] = Field(
+        "auto",
+        description="What computes the model. `auto`: our own encoder in C for models of the BERT "
+        "family on x86-64 CPUs with AVX2, as long as each thread has a batch of its own, else ONNX "
+        "Runtime.",
+    )
     shutdown_delay_seconds: float = Field(
         0.0,
         ge=0,

@@ -1,0 +1,43 @@
+"""The encoder in C, compiled for some kinds of x86-64 CPUs; which of them this one is."""
+
+import ctypes
+import platform
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCE = HERE / "encoder.c"
+
+# The best first: the CPU's flags as Linux names them, and what the compiler is told. Of the flags
+# beyond AVX2 each comes with products of bytes that are added in 32 bits.
+FLAGS = {
+    "avx512vnni": ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx2", "fma"),
+    "avxvnni": ("avx_vnni", "avx2", "fma"),
+    "avx2": ("avx2", "fma"),
+}
+
+
+def choose(flags: frozenset[str]) -> str | None:
+    """The name of the best that a CPU with these flags can run, None if there is none."""
+    return next((name for name, needed in FLAGS.items() if flags.issuperset(needed)), None)
+
+
+def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What this machine's CPU can do; nothing where it is no x86-64 under Linux."""
+    if platform.machine() != "x86_64":
+        return frozenset()
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(next((line.split() for line in lines if line.startswith("flags")), ()))
+
+
+def compiled(name: str) -> Path:
+    """Where the library of that name is, when it has been compiled."""
+    return HERE / f"encoder-{name}.so"
+
+
+def library(name: str) -> ctypes.CDLL | None:
+    """The compiled encoder, None where it was not compiled: without a C compiler all else works."""
+    path = compiled(name)
+    return ctypes.CDLL(str(path)) if path.exists() else None
