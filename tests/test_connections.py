@@ -36,6 +36,7 @@ def test_what_passes_is_unavailable_and_says_when_to_retry(error: Exception) -> 
         asyncpg.InvalidCatalogNameError('database "10.1.2.3" does not exist'),
         asyncpg.InsufficientPrivilegeError("permission denied for schema 10.1.2.3"),
         asyncpg.UndefinedTableError('relation "10.1.2.3" does not exist'),
+        asyncpg.UndefinedColumnError('column "10.1.2.3" does not exist'),
     ],
 )
 def test_only_the_operator_is_told_names(error: Exception) -> None:
@@ -49,7 +50,7 @@ def test_the_operator_is_told_postgresqls_own_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [asyncpg.UndefinedColumnError("x"), asyncpg.PostgresSyntaxError("x"), ValueError()]
+    "error", [asyncpg.DatatypeMismatchError("x"), asyncpg.PostgresSyntaxError("x"), ValueError()]
 )
 def test_what_does_not_pass_is_a_bug(error: Exception) -> None:
     assert unavailable(error) is None

@@ -369,6 +369,15 @@ class TestWhileAway:
                 await call
         await database.close()
 
+    async def test_tables_without_a_column_are_like_missing_ones(self, database_dsn: str) -> None:
+        await execute(database_dsn, "ALTER TABLE predictions DROP COLUMN precision")
+        database = Database(database_dsn)
+        for call in (database.insert([example_row()]), predictions(database)):
+            with pytest.raises(DatabaseUnavailable, match="run `sentiment db upgrade`"):
+                await call
+        assert database.lacks_tables.is_set()
+        await database.close()
+
     async def test_missing_tables_are_noticed_until_they_are_there(self, empty_dsn: str) -> None:
         database = Database(empty_dsn)
         assert not database.lacks_tables.is_set()
@@ -406,8 +415,8 @@ class TestWhileAway:
     async def test_a_bug_of_ours_is_raised_as_it_is(
         self, database: Database, database_dsn: str
     ) -> None:
-        await execute(database_dsn, "ALTER TABLE predictions RENAME COLUMN tokens TO words")
-        with pytest.raises(asyncpg.UndefinedColumnError):
+        await execute(database_dsn, "ALTER TABLE predictions ALTER tokens TYPE uuid USING NULL")
+        with pytest.raises(asyncpg.DatatypeMismatchError):
             await database.insert([example_row()])
 
     async def test_a_cancelled_call_leaves_nothing_behind(

@@ -29,8 +29,13 @@ UNFIT = (
 # What a call ends with when its connection is lost.
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
-# Where our tables are missing: nobody has made them yet, or they are gone.
-NO_TABLES = (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError)
+# Where our tables are missing, or lack what newer releases added: nobody has upgraded them yet, or
+# they are gone, or those of an older backup.
+NO_TABLES = (
+    asyncpg.UndefinedTableError,
+    asyncpg.UndefinedFunctionError,
+    asyncpg.UndefinedColumnError,
+)
 
 # What PostgreSQL says, or does not say, when trying later is right, and what callers are told of
 # it: its own words name hosts, users and databases. The first that fits counts.
@@ -186,7 +191,7 @@ def unavailable(error: BaseException, place: str | None = None) -> DatabaseUnava
     """
     at_place = f" at {place}" if place else ""
     if isinstance(error, NO_TABLES):
-        message = f"The database{at_place} lacks our tables: run `sentiment db upgrade`."
+        message = f"The database{at_place} lacks tables or columns: run `sentiment db upgrade`."
         return DatabaseUnavailable(message, retry_after=RETRY_AFTER_SECONDS)
     reason = next((AWAY[kind] for kind in AWAY if isinstance(error, kind)), None)
     if reason is None:

@@ -89,8 +89,9 @@ class Database:
 
     Attributes:
         place: host, port and database, for the log.
-        lacks_tables: set when a call found that our tables are not there (no `upgrade` yet, or an
-            emptied PostgreSQL), until `ensure_partitions` succeeds.
+        lacks_tables: set when a call found that our tables are not there or older than we are (no
+            `upgrade` yet, or an emptied or restored PostgreSQL), until `ensure_partitions`
+            succeeds.
 
     Raises:
         SettingsError: `dsn` cannot be read; nothing of it is repeated.

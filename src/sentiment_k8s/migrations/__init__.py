@@ -13,7 +13,7 @@ import time
 
 import asyncpg
 
-from ..connections import bad_address, place_of, unavailable, words_of
+from ..connections import NO_TABLES, bad_address, place_of, unavailable, words_of
 from ..errors import DatabaseUnavailable, StartError
 
 __all__ = ["HEAD", "upgrade"]
@@ -136,7 +136,8 @@ async def _upgrade(dsn: str, found: str | None) -> None:
         cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig else None
         cause = cause or error
         lost = unavailable(cause, place_of(dsn))
-        if isinstance(lost, DatabaseUnavailable):
+        # What a migration misses no other upgrade will bring.
+        if isinstance(lost, DatabaseUnavailable) and not isinstance(cause, NO_TABLES):
             raise lost from error
         raise StartError(
             f"The database could not be brought from {found or 'nothing'} to {HEAD} and is as it "
