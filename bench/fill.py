@@ -31,13 +31,14 @@ CANARY = "reviews-v2"
 # The first share again, some shares later, as far as it falls into a week; under new ids.
 REPEAT = """
 INSERT INTO {table} (
-    id, text, prediction, created_at, score, scores, model, revision, "precision", tokens,
-    truncated, queue_seconds, inference_seconds, request_id, subject
+    id, text, prediction, created_at, score, scores, model, revision, "precision", engine,
+    tokens, truncated, queue_seconds, inference_seconds, request_id, subject
 )
 SELECT sentiment_uuidv7(at), text, prediction, at, score, scores,
     CASE WHEN share = {middle} AND random() < 0.001 THEN '{canary}'
         WHEN share < {third} THEN model ELSE '{new}' END,
-    revision, "precision", tokens, truncated, queue_seconds, inference_seconds, request_id, subject
+    revision, "precision", engine, tokens, truncated, queue_seconds, inference_seconds, request_id,
+    subject
 FROM generate_series({first}, {last}) AS share, LATERAL (
     SELECT *, created_at + share * make_interval(secs => {span}) AS at FROM first_share
 ) AS row

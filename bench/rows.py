@@ -65,6 +65,7 @@ def _row(chance: random.Random, at: datetime, model: str, text: str) -> Predicti
         model=model,
         revision="0123456789abcdef0123456789abcdef01234567",
         precision="int8",
+        engine="onnxruntime",
         tokens=len(text) // 4,
         truncated=len(text) > 2048,
         queue_seconds=chance.random() / 100,

@@ -97,6 +97,7 @@ def test_model_show_says_what_the_bundled_model_is() -> None:
     said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert said["id"] == "bundled"
     assert said["precision"] == "int8"
+    assert said["engine"]
     assert said["labels"] == "NEGATIVE, POSITIVE"
 
 

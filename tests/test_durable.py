@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from pydantic_core import to_json
 
 from sentiment_k8s.database import Database
 from sentiment_k8s.durable import FIRST_ROWS, DurableLog
@@ -19,6 +21,7 @@ from sentiment_k8s.metrics import Metrics
 from sentiment_k8s.migrations import upgrade
 from sentiment_k8s.postgres import EmbeddedPostgres
 from sentiment_k8s.spool import Spool
+from sentiment_k8s.spool.format import encode, parts, payload_of
 from sentiment_k8s.testing import example_row
 
 from .postgres_fixtures import execute, fetch
@@ -186,6 +189,19 @@ async def test_a_postgresql_without_our_tables_is_away_until_they_are_made(
     assert await logged(empty_dsn) == ["one"]
 
 
+async def test_a_postgresql_with_an_older_releases_tables_is_away_until_they_are_upgraded(
+    database_dsn: str, folder: Path
+) -> None:
+    older = "ALTER TABLE predictions DROP COLUMN engine; UPDATE alembic_version SET version_num = "
+    await execute(database_dsn, f"{older} '0002'")
+    async with durable_log(database_dsn, folder) as log:
+        await insert(log, "one")
+        assert log.spool.rows == 1
+        await upgrade(database_dsn)
+        await drained(log)
+    assert await logged(database_dsn) == ["one"]
+
+
 async def test_a_postgresql_without_disk_space_is_away(database_dsn: str, folder: Path) -> None:
     async with durable_log(database_dsn, folder) as log:
         await execute(database_dsn, NO_DISK)
@@ -289,6 +305,25 @@ async def test_rows_that_are_there_already_are_not_written_again(
         await log.insert([row])
         await drained(log)
     assert await logged(database_dsn) == ["once"]
+
+
+async def test_rows_that_an_older_version_spooled_are_drained_without_an_engine(
+    database_dsn: str, folder: Path
+) -> None:
+    spool = Spool(folder, PLENTY, Metrics())
+    spool.append([example_row("older")])
+    spool.close()
+    [segment] = left_in(folder)
+    data = segment.read_bytes()
+    rows = [json.loads(payload_of(data, part)) for part in parts(data)]
+    for row in rows:
+        del row["engine"]
+    segment.write_bytes(b"".join(encode(to_json(row)) for row in rows))
+    async with durable_log(database_dsn, folder) as log:
+        await insert(log, "newer")
+        await drained(log)
+    found = await fetch(database_dsn, "SELECT text, engine FROM predictions")
+    assert {row["text"]: row["engine"] for row in found} == {"older": None, "newer": "onnxruntime"}
 
 
 async def test_rows_that_no_standby_has_yet_stay_where_commits_wait_for_one(

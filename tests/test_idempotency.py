@@ -147,6 +147,15 @@ async def test_scores_come_back_in_the_models_order(keys: Keys) -> None:
     assert list(row.scores) == LABELS
 
 
+async def test_a_key_of_rows_from_before_the_engine_was_written_answers_them(
+    keys: Keys, database_dsn: str
+) -> None:
+    await keys.once(KEY, Computation())
+    await execute(database_dsn, "UPDATE predictions SET engine = NULL")
+    [row], replayed = await keys.once(KEY, Computation())
+    assert (row.engine, replayed) == (None, True)
+
+
 async def test_another_key_is_another_request(keys: Keys, database_dsn: str) -> None:
     compute = Computation()
     await keys.once(KEY, compute)

@@ -1,5 +1,6 @@
 import asyncio
 import io
+import json
 import logging
 import subprocess
 import sys
@@ -243,27 +244,53 @@ WHERE parent.relkind = 'I' GROUP BY 1
 ROWS = """
 INSERT INTO predictions (text, score) SELECT 'text ' || n, n FROM generate_series(1, 1000) AS n
 """
+ALL_ROWS = "SELECT to_json(predictions) AS row FROM predictions ORDER BY id"
+# As the servers of releases before the column `engine` write and read.
+OLDER_COLUMNS = """
+    id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
+    truncated, queue_seconds, inference_seconds, request_id, subject
+"""
+OLDER_INSERT = f"""
+INSERT INTO predictions ({OLDER_COLUMNS})
+SELECT sentiment_uuidv7(), now(), $1, 'POSITIVE', 1, '{{}}', 'older', 'r', 'int8', 1,
+    false, 0, 0, '', NULL
+ON CONFLICT DO NOTHING
+"""
+OLDER_READ = f"""
+SELECT {OLDER_COLUMNS}
+FROM (SELECT *, row_number() OVER () AS looked_at FROM predictions) AS looked_at ORDER BY id
+"""
 
 
-class TestFromTheReleaseBefore:
+@pytest.fixture(params=["0001", "0002"])
+def older(request: pytest.FixtureRequest) -> str:
+    """A revision that a release before this one left."""
+    return str(request.param)
+
+
+class TestFromAReleaseBefore:
     @pytest.fixture
-    async def older_dsn(self, empty_dsn: str) -> str:
-        """A database as 0.1 left it, with rows."""
-        await execute(empty_dsn, sql_of("0001"), ROWS)
+    async def older_dsn(self, empty_dsn: str, older: str) -> str:
+        """A database as that release left it, with rows."""
+        await execute(empty_dsn, sql_of(older), ROWS)
         return empty_dsn
 
     async def test_every_row_lives_on_and_the_schema_is_that_of_a_new_database(
-        self, older_dsn: str, database_dsn: str, postgres_binaries: Path
+        self, older_dsn: str, older: str, database_dsn: str, postgres_binaries: Path
     ) -> None:
-        before = await fetch(older_dsn, "SELECT * FROM predictions ORDER BY id")
-        assert await upgrade(older_dsn) == "0001"
-        assert await fetch(older_dsn, "SELECT * FROM predictions ORDER BY id") == before
+        before = await fetch(older_dsn, ALL_ROWS)
+        assert await upgrade(older_dsn) == older
+        after = await fetch(older_dsn, ALL_ROWS)
+        assert [json.loads(row["row"]) for row in after] == [
+            json.loads(row["row"]) | {"engine": None} for row in before
+        ]
         assert schema(postgres_binaries, older_dsn) == schema(postgres_binaries, database_dsn)
 
-    async def test_ten_at_once_migrate_once(self, older_dsn: str) -> None:
+    async def test_ten_at_once_migrate_once(self, older_dsn: str, older: str) -> None:
         found = await asyncio.gather(*(upgrade(older_dsn) for _ in range(10)))
-        assert sorted(map(str, found)) == ["0001"] + [HEAD] * 9
+        assert sorted(map(str, found)) == [older] + [HEAD] * 9
 
+    @pytest.mark.parametrize("older", ["0001"], indirect=True)
     async def test_an_index_that_an_earlier_try_left_unfinished_is_made_again(
         self, older_dsn: str, database_dsn: str, postgres_binaries: Path
     ) -> None:
@@ -277,7 +304,7 @@ class TestFromTheReleaseBefore:
         await upgrade(older_dsn)
         assert schema(postgres_binaries, older_dsn) == schema(postgres_binaries, database_dsn)
 
-    async def test_rows_come_in_while_indexes_are_made(self, older_dsn: str) -> None:
+    async def test_rows_come_in_while_the_log_changes(self, older_dsn: str, older: str) -> None:
         reader = await asyncpg.connect(older_dsn)
         await reader.execute("BEGIN")
         await reader.fetch("SELECT FROM predictions LIMIT 1")
@@ -289,11 +316,29 @@ class TestFromTheReleaseBefore:
             await execute(older_dsn, "SET statement_timeout = '2s';" + BOOKS_INSERT)
         assert not upgraded.done()
         await reader.close()
-        assert await upgraded == "0001"
+        assert await upgraded == older
 
     async def test_the_books_insert_works_beside_it(self, older_dsn: str) -> None:
         await upgrade(older_dsn)
         await execute(older_dsn, BOOKS_INSERT)
+
+    async def test_an_older_servers_insert_goes_on_across_it(self, older_dsn: str) -> None:
+        server = await asyncpg.connect(older_dsn)
+        insert = await server.prepare(OLDER_INSERT)
+        await insert.fetch("before")
+        await upgrade(older_dsn)
+        await insert.fetch("after")
+        await server.close()
+        found = await fetch(older_dsn, "SELECT engine FROM predictions WHERE model = 'older'")
+        assert [row["engine"] for row in found] == [None, None]
+
+    async def test_an_older_servers_read_goes_on_across_it(self, older_dsn: str) -> None:
+        server = await asyncpg.connect(older_dsn)
+        read = await server.prepare(OLDER_READ)
+        before = await read.fetch()
+        await upgrade(older_dsn)
+        assert await read.fetch() == before
+        await server.close()
 
 
 async def test_later_weeks_have_all_indexes(database_dsn: str) -> None:
@@ -349,8 +394,8 @@ async def test_this_week_and_four_more_are_made_ahead(database_dsn: str) -> None
 async def test_rows_in_the_default_partition_move_into_their_week(database_dsn: str) -> None:
     await execute(
         database_dsn,
-        "INSERT INTO predictions (text, created_at)"
-        " SELECT 'later', now() + n * interval '1 day' FROM generate_series(60, 69) AS n",
+        "INSERT INTO predictions (text, created_at, engine)"
+        " SELECT 'later', now() + n * interval '1 day', 'e' FROM generate_series(60, 69) AS n",
         "INSERT INTO predictions (text, created_at) VALUES ('long ago', '2001-01-01')",
     )
     assert (await partitions(database_dsn))["predictions_default"] == 11
@@ -358,6 +403,7 @@ async def test_rows_in_the_default_partition_move_into_their_week(database_dsn: 
     found = await partitions(database_dsn)
     assert found["predictions_default"] == 1
     assert sum(found.values()) == 11
+    assert len(await fetch(database_dsn, "SELECT FROM predictions WHERE engine = 'e'")) == 10
 
 
 async def test_ten_at_once_make_each_partition_once(database_dsn: str) -> None:

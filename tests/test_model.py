@@ -151,6 +151,7 @@ def test_a_model_says_what_it_is(tmp_path: Path) -> None:
         id="films",
         revision=files.revision,
         precision="fp32",
+        engine="onnxruntime",
         labels=("NO", "YES"),
         problem_type="single_label_classification",
         max_tokens=64,

@@ -209,7 +209,7 @@ def model() -> None:
 @model.command("show")
 @settings_options(*MODEL_SETTINGS)
 def model_show(**flags: object) -> None:
-    """Load a model and say what it is: id, revision, precision, labels, longest text."""
+    """Load a model and say what it is: id, revision, precision, engine, labels, longest text."""
     from dataclasses import asdict
 
     from .hub import find_model

@@ -53,14 +53,14 @@ PARTITION_SECONDS = 600.0  # rows may have to move
 # much CPU time again, and PostgreSQL reads JSON nearly as fast as arrays.
 INSERT = """
 INSERT INTO predictions (
-    id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
-    truncated, queue_seconds, inference_seconds, request_id, subject
+    id, created_at, text, prediction, score, scores, model, revision, "precision", engine,
+    tokens, truncated, queue_seconds, inference_seconds, request_id, subject
 )
-SELECT id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
-    truncated, queue_seconds, inference_seconds, request_id, subject
+SELECT id, created_at, text, prediction, score, scores, model, revision, "precision", engine,
+    tokens, truncated, queue_seconds, inference_seconds, request_id, subject
 FROM json_to_recordset($1::json) AS row (
     id uuid, created_at timestamptz, text text, prediction text, score float8, scores jsonb,
-    model text, revision text, "precision" text, tokens int, truncated bool,
+    model text, revision text, "precision" text, engine text, tokens int, truncated bool,
     queue_seconds float8, inference_seconds float8, request_id text, subject text
 )
 ON CONFLICT DO NOTHING

@@ -20,6 +20,7 @@ SCHEMA = pa.schema(
         "model": pa.string(),
         "revision": pa.string(),
         "precision": pa.string(),
+        "engine": pa.string(),
         "tokens": pa.int32(),
         "truncated": pa.bool_(),
         "queue_seconds": pa.float64(),

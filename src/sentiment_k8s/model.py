@@ -42,11 +42,12 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a row of the log and `/health` say of the model."""
+    """What a row of the log and `/health` say of the model; `engine` is what computes it here."""
 
     id: str
     revision: str
     precision: str
+    engine: str
     labels: tuple[str, ...]
     problem_type: ProblemType
     max_tokens: int
@@ -74,6 +75,7 @@ class Model:
             files.id,
             files.revision,
             _precision(self.engine.metadata, files),
+            self.engine.name,
             labels,
             problem_type,
             _max_tokens(config, _read_json(files, "tokenizer_config.json", optional=True)),

@@ -213,6 +213,7 @@ class Pipeline:
             model=info.id,
             revision=info.revision,
             precision=info.precision,
+            engine=info.engine,
             tokens=len(inference.tokens),
             truncated=inference.tokens.truncated,
             queue_seconds=queued,

@@ -24,7 +24,8 @@ class PredictionRow:
     """One answered prediction, with what makes it reproducible.
 
     `created_at` is the time in `id` (UUIDv7), in UTC and whole milliseconds; `scores` has every
-    label's score; `revision` is the hub commit or the digest of the ONNX file.
+    label's score; `revision` is the hub commit or the digest of the ONNX file; `engine` is what
+    computed it, None in rows from before it was written down.
     """
 
     id: UUID
@@ -36,6 +37,7 @@ class PredictionRow:
     model: str
     revision: str
     precision: str
+    engine: str | None
     tokens: int
     truncated: bool
     queue_seconds: float

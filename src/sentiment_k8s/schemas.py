@@ -189,6 +189,7 @@ class LoggedPrediction(BaseModel):
     model: str | None
     revision: str | None
     precision: str | None
+    engine: str | None
     tokens: int | None
     truncated: bool | None
     queue_seconds: float | None
@@ -278,6 +279,7 @@ class ModelHealth(BaseModel):
     id: str
     revision: str
     precision: str
+    engine: str
     labels: list[str]
     max_tokens: int
 

@@ -31,8 +31,8 @@ SHORTEST = timedelta(seconds=1)
 FIRST_ID = UUID(int=0)
 BEGINNING = datetime.min.replace(tzinfo=UTC)
 
-COLUMNS = """id, created_at, text, prediction, score, scores, model, revision, "precision", tokens,
-    truncated, queue_seconds, inference_seconds, request_id, subject"""
+COLUMNS = """id, created_at, text, prediction, score, scores, model, revision, "precision", engine,
+    tokens, truncated, queue_seconds, inference_seconds, request_id, subject"""
 # The newest rows, as many as a page has room for. The inner query holds longer texts as references:
 # what does not fit is neither unpacked nor sent. `looked_at` counts the rows that were gone
 # through; the last one that a look may have is there whether it matches or not.

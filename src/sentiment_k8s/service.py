@@ -378,11 +378,11 @@ def load_model(settings: Settings) -> Model:
     model.warm_up(settings.token_budget)
     info = model.info
     logger.info(
-        "Model %s (revision %s, %s, by %s with %d threads, %d a batch)",
+        "Model %s (revision %s, %s by %s, %d threads, %d a batch)",
         info.id,
         info.revision,
         info.precision,
-        model.engine.name,
+        info.engine,
         threads_of(settings),
         threads,
     )

@@ -27,6 +27,7 @@ def example_row(text: str = "I love AI!", **changes: object) -> PredictionRow:
         model="bundled",
         revision="0123456789abcdef",
         precision="int8",
+        engine="onnxruntime",
         tokens=6,
         truncated=False,
         queue_seconds=0.001,

@@ -70,6 +70,13 @@ def test_every_answer_is_a_row_of_the_log(client: httpx.Client) -> None:
     assert row["precision"] == "int8"
 
 
+def test_a_row_says_the_engine_that_health_names(client: httpx.Client) -> None:
+    answer = client.post("/predict", json={"text": "by which engine"}).json()
+    row = client.get(f"/predictions/{answer['id']}").json()
+    assert row["engine"] == client.get("/health").json()["model"]["engine"]
+    assert "engine" not in answer
+
+
 def test_the_request_id_is_the_callers_if_it_is_sane(client: httpx.Client) -> None:
     sane = client.get("/health", headers={"X-Request-ID": "order-4711"})
     assert sane.headers["X-Request-ID"] == "order-4711"

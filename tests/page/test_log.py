@@ -33,7 +33,7 @@ def test_an_opened_row_says_what_made_it(page: Page, visitor: Visitor) -> None:
     classify(page, text)
     row = page.locator("#latest-rows .row").filter(has_text=text)
     row.locator("summary").click()
-    for name in ("Model", "Precision", "Tokens", "Queue", "Inference", "Id", "Request"):
+    for name in ("Model", "Precision", "Engine", "Tokens", "Queue", "Inference", "Id", "Request"):
         expect(row.locator("dt").get_by_text(name, exact=True)).to_be_visible()
     expect(row.locator(".bars li")).to_have_count(len(labels(page, visitor)))
 

@@ -68,6 +68,7 @@ def state(service: Service) -> dict[str, object]:
             "id": info.id,
             "revision": info.revision,
             "precision": info.precision,
+            "engine": info.engine,
             "labels": info.labels,
             "max_tokens": info.max_tokens,
         }

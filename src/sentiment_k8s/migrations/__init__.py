@@ -18,7 +18,7 @@ from ..errors import DatabaseUnavailable, StartError
 
 __all__ = ["HEAD", "upgrade"]
 
-HEAD = "0002"
+HEAD = "0003"
 
 # Any constant will do; this one spells "sent".
 LOCK = 0x73656E74

@@ -74,6 +74,7 @@ function more(row, mark) {
     ["Model", row.model],
     ["Revision", row.revision],
     ["Precision", row.precision],
+    ["Engine", row.engine],
     ["Tokens", row.truncated ? `${row.tokens}, the text was cut` : row.tokens],
     ["Queue", formatSeconds(row.queue_seconds)],
     ["Inference", formatSeconds(row.inference_seconds)],

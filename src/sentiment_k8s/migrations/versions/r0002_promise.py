@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from sentiment_k8s.migrations.indexes import create_index, drop_index
+from sentiment_k8s.migrations.online import create_index, drop_index
 
 revision = "0002"
 down_revision = "0001"

@@ -1,4 +1,4 @@
-"""An index on the partitioned log, made while rows come in."""
+"""Changes of the partitioned log, made while rows come in."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ SELECT NOT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)
 
 
 def create_index(name: str, columns: str, of_partition: str) -> None:
-    """Index the log and all its partitions; in a migration indexes come first.
+    """Index the log and all its partitions; in a migration what is made online comes first.
 
     CREATE INDEX on the parent would keep writers waiting for as long as it takes to read all rows.
     So every partition gets its index beside the traffic first, outside any transaction (what an
@@ -59,6 +59,22 @@ def drop_index(name: str) -> None:
         return
     with op.get_context().autocommit_block():
         _alone(op.get_bind(), f"DROP INDEX IF EXISTS {name}")
+
+
+def add_column(name: str, kind: str) -> None:
+    """Add a column to the log and all its partitions; in a migration it comes first, as indexes do.
+
+    Rows that are there have null in it, and none of them is written again.
+
+    Args:
+        name: of the column.
+        kind: its type.
+    """
+    if _nobody_else_is_there():
+        op.execute(f"ALTER TABLE predictions ADD COLUMN {name} {kind}")
+        return
+    with op.get_context().autocommit_block():
+        _alone(op.get_bind(), f"ALTER TABLE predictions ADD COLUMN IF NOT EXISTS {name} {kind}")
 
 
 def _nobody_else_is_there() -> bool:
