@@ -60,7 +60,11 @@ def write_checkpoint(shape: str, tokenizer: Path, folder: Path) -> None:
         )
     )  # fmt: skip
     torch.manual_seed(0)
-    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_config(config)
+    with torch.no_grad():
+        for values in model.parameters():  # new ones have all biases 0, which are then stored once
+            values += 0.01 * torch.randn_like(values)
+    model.save_pretrained(folder)
     special = {
         f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")
     }

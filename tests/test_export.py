@@ -11,6 +11,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from sentiment_k8s import onnx_file
+from sentiment_k8s.encoder import check
+from sentiment_k8s.encoder_graph import find_encoder
 from sentiment_k8s.errors import ModelError
 from sentiment_k8s.export import export
 from sentiment_k8s.hub import find_model
@@ -63,16 +66,19 @@ def checkpoint(folder: Path, architecture: str, **head: Any) -> Any:
     torch.manual_seed(0)
     match architecture:
         case "bert":
-            config = transformers.BertConfig(**BERT_SIZES, **head)
+            config = transformers.BertConfig(**(BERT_SIZES | head))
         case "roberta":
-            config = transformers.RobertaConfig(**BERT_SIZES, type_vocab_size=1, **head)
+            config = transformers.RobertaConfig(**(BERT_SIZES | head), type_vocab_size=1)
         case "distilbert":
             config = transformers.DistilBertConfig(
-                **SIZES, dim=32, n_layers=2, n_heads=4, hidden_dim=64, **head
+                **(SIZES | {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64} | head)
             )
         case _:
             config = transformers.AlbertConfig(**BERT_SIZES, embedding_size=16, **head)
     model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
+    with torch.no_grad():
+        for values in model.parameters():  # new ones have all biases 0, which are then stored once
+            values += 0.01 * torch.randn_like(values)
     model.save_pretrained(folder)
     tokenizer_for(architecture).save_pretrained(folder)
     return model
@@ -109,6 +115,22 @@ def test_the_int8_folder_is_close_to_torch(tmp_path: Path, architecture: str) ->
     expected = torch_logits(tmp_path / "source", model)
     np.testing.assert_allclose(served_logits(tmp_path / "target"), expected, atol=0.05)
     assert exported.difference < 0.05
+
+
+@needs_torch
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_our_own_engine_finds_the_encoder_in_what_is_exported(
+    tmp_path: Path, architecture: str, precision: str
+) -> None:
+    sizes = (
+        {"dim": 64, "hidden_dim": 128, "n_heads": 2}
+        if architecture == "distilbert"
+        else {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
+    )
+    checkpoint(tmp_path / "source", architecture, **sizes)
+    export(tmp_path / "source", tmp_path / "target", precision=precision)
+    check(find_encoder(onnx_file.read(tmp_path / "target" / "model.onnx")), vnni=False)
 
 
 @needs_torch

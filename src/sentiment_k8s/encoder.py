@@ -138,7 +138,9 @@ class EncoderEngine:
             ValueError: a token is none of the model's, or a text is longer than it takes.
         """
         ids = np.array([one for tokens in batch for one in tokens.ids], np.int32)
-        types = np.array([one for tokens in batch for one in tokens.type_ids], np.int32)
+        types = np.zeros_like(ids)
+        if self._types > 1:  # else the tokenizer's are for nobody
+            types[:] = [one for tokens in batch for one in tokens.type_ids]
         lengths = [len(tokens) for tokens in batch]
         ends = np.cumsum(lengths, dtype=np.int32)
         if min(ids.min(), types.min()) < 0 or ids.max() >= self._vocabulary:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ModelError
 from .graph import keep_first_token, split_layer_norms
 from .smooth import largest_activations, smooth
+from .written_graph import written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +33,7 @@ INSTALL = 'exporting needs torch, transformers and onnx: pip install "sentiment-
 OPSET = 17  # the newest that the TorchScript exporter writes
 
 # The attention and embedding fusions of onnxruntime.transformers know these shapes as "bert".
-BERT_LIKE = frozenset(
-    {"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl"}
-)
+BERT_LIKE = frozenset({"bert", "electra", "xlm-roberta-xl"})
 # Position 0 of these is `padding_idx + 1`, so that many positions are never used by a text.
 OFFSET_POSITIONS = frozenset({"camembert", "roberta", "xlm-roberta", "xlm-roberta-xl"})
 
@@ -97,8 +96,9 @@ def export(
     model, tokenizer = _load(checkpoint, name)
     with tempfile.TemporaryDirectory() as scratch:
         traced, fused = Path(scratch, "traced.onnx"), Path(scratch, "fused.onnx")
-        inputs = _trace(model, tokenizer, traced)
-        _fuse(traced, fused, model.config)
+        if not (inputs := _write(model, fused)):
+            inputs = _trace(model, tokenizer, traced)
+            _fuse(traced, fused, model.config)
         _speed_up(fused)
         expected = _torch_logits(model, tokenizer, inputs)
         _check(_difference(fused, tokenizer, inputs, expected), FP32_TOLERANCE, name)
@@ -185,6 +185,19 @@ def _load(checkpoint: Path, source: str) -> tuple[PreTrainedModel, PreTrainedTok
     if not tokenizer.is_fast:
         raise ModelError(f"{source} has no fast tokenizer (tokenizer.json)")
     return model.eval().float(), tokenizer
+
+
+def _write(model: PreTrainedModel, path: Path) -> list[str]:
+    """Write the graph of `model` to `path` without tracing; returns the names of its inputs, none
+    when it is of no family that can be written."""
+    import onnx
+
+    weights = {name: values.detach().numpy() for name, values in model.named_parameters()}
+    graph = written(model.config, weights)
+    if graph is None:
+        return []
+    onnx.save(graph, str(path))
+    return [each.name for each in graph.graph.input]
 
 
 def _trace(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> list[str]:
