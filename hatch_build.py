@@ -39,7 +39,7 @@ class CompileEncoder(BuildHookInterface):
 
 def compile_all() -> list[Path]:
     """Compile for each kind of CPU; returns the libraries."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
     if not compiler or platform.system() != "Linux" or platform.machine() != "x86_64":
         return _without("no C compiler for x86-64 Linux was found")
     native = runpy.run_path(str(NATIVE / "__init__.py"))
