@@ -32,7 +32,8 @@ struct norm {
 };
 
 struct layer {
-    struct linear inward; /* queries, keys, values; the queries' share has 1 / sqrt(width of a head) */
+    struct linear
+        inward; /* queries, keys, values; the queries' share has 1 / sqrt(width of a head) */
     struct linear outward;
     struct norm attended;
     struct linear widening;
@@ -77,7 +78,7 @@ INLINE floats exponential(floats x) {
  * 1/2 + x P(x^2) on [-5, 5], with P fitted for the least error of the whole in u = 2 x^2 / 25 - 1. */
 INLINE floats gelu(floats x) {
     static const float P[] = {
-        0.14136375f,  -0.07029823f, 0.051525395f, -0.04039198f, 0.03135673f,   -0.023624958f,
+        0.14136375f,  -0.07029823f,  0.051525395f,  -0.04039198f,   0.03135673f,   -0.023624958f,
         0.016910115f, -0.010165432f, 0.0051132967f, -0.0038869018f, 0.0031944436f, -0.001096341f,
     };
     floats near = least(greatest(x, all(-5.0f)), all(5.0f));
@@ -123,8 +124,9 @@ INLINE void put(float *y, floats value, enum finish finish) {
 }
 
 /* One panel's columns for `rows` rows, a constant: their sums stay in registers. */
-INLINE void int8_tile(const struct linear *linear, int first, const uint8_t *x, const struct row *quantised,
-                      const int rows, float *y, ptrdiff_t stride, enum finish finish) {
+INLINE void int8_tile(const struct linear *linear, int first, const uint8_t *x,
+                      const struct row *quantised, const int rows, float *y, ptrdiff_t stride,
+                      enum finish finish) {
     const ptrdiff_t inputs = linear->inputs;
     const int8_t *weights = (const int8_t *)linear->weights + first * inputs;
     ints sums[TILE_ROWS][TILE_VECTORS] = {0};
@@ -154,8 +156,8 @@ INLINE void int8_tile(const struct linear *linear, int first, const uint8_t *x, 
     }
 }
 
-INLINE void fp32_tile(const struct linear *linear, int first, const float *x, const int rows, float *y,
-                      ptrdiff_t stride, enum finish finish) {
+INLINE void fp32_tile(const struct linear *linear, int first, const float *x, const int rows,
+                      float *y, ptrdiff_t stride, enum finish finish) {
     const ptrdiff_t inputs = linear->inputs;
     const float *weights = (const float *)linear->weights + first * inputs;
     floats sums[TILE_ROWS][TILE_VECTORS] = {0};
@@ -188,7 +190,8 @@ INLINE void fp32_tile(const struct linear *linear, int first, const float *x, co
 /* y (rows, stride) of x (rows, inputs), a panel after the other, each for all rows: a panel stays in
  * the nearest cache while rows come and go. The rows are shared evenly among as few tiles as do. */
 INLINE void multiply(const struct linear *linear, const float *x, const uint8_t *bytes,
-                     const struct row *quantised, int rows, float *y, int stride, enum finish finish) {
+                     const struct row *quantised, int rows, float *y, int stride,
+                     enum finish finish) {
     const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     for (int first = 0; first < linear->outputs; first += PANEL) {
         for (int tile = 0, row = 0; tile < tiles; tile++) {
@@ -222,13 +225,16 @@ struct scratch {
     struct row *rows;                          /* (BLOCK) */
 };
 
-static void put_block(const struct linear *l, const float *x, const struct scratch *s, int rows, float *y, int stride) {
+static void put_block(const struct linear *l, const float *x, const struct scratch *s, int rows,
+                      float *y, int stride) {
     multiply(l, x, s->bytes, s->rows, rows, y, stride, PUT);
 }
-static void add_block(const struct linear *l, const float *x, const struct scratch *s, int rows, float *y, int stride) {
+static void add_block(const struct linear *l, const float *x, const struct scratch *s, int rows,
+                      float *y, int stride) {
     multiply(l, x, s->bytes, s->rows, rows, y, stride, ADD);
 }
-static void gelu_block(const struct linear *l, const float *x, const struct scratch *s, int rows, float *y, int stride) {
+static void gelu_block(const struct linear *l, const float *x, const struct scratch *s, int rows,
+                       float *y, int stride) {
     multiply(l, x, s->bytes, s->rows, rows, y, stride, GELU);
 }
 
@@ -241,12 +247,12 @@ static void apply(const struct linear *linear, const float *x, int rows, float *
         float *to = y + (ptrdiff_t)first * stride;
         if (linear->scales)
             for (int r = 0; r < count; r++)
-                s->rows[r] = quantise(from + (ptrdiff_t)r * linear->inputs, linear->factors, linear->inputs,
-                                      s->bytes + (ptrdiff_t)r * linear->inputs);
+                s->rows[r] = quantise(from + (ptrdiff_t)r * linear->inputs, linear->factors,
+                                      linear->inputs, s->bytes + (ptrdiff_t)r * linear->inputs);
         switch (finish) {
-            case PUT: put_block(linear, from, s, count, to, stride); break;
-            case ADD: add_block(linear, from, s, count, to, stride); break;
-            case GELU: gelu_block(linear, from, s, count, to, stride); break;
+        case PUT: put_block(linear, from, s, count, to, stride); break;
+        case ADD: add_block(linear, from, s, count, to, stride); break;
+        case GELU: gelu_block(linear, from, s, count, to, stride); break;
         }
     }
 }
@@ -265,18 +271,22 @@ static void normalise(const struct norm *norm, float *x, int rows, int hidden) {
         }
         const float inverse = 1 / sqrtf(sum_of(squares) / hidden + norm->epsilon);
         for (int i = 0; i < hidden; i += LANES)
-            store(x + i, fma_((load(x + i) - mean) * inverse, load(norm->scales + i), load(norm->shifts + i)));
+            store(x + i, fma_((load(x + i) - mean) * inverse, load(norm->scales + i),
+                              load(norm->shifts + i)));
     }
 }
 
-static void embed(const struct encoder *e, const int32_t *ids, const int32_t *types, int tokens, float *x) {
+static void embed(const struct encoder *e, const int32_t *ids, const int32_t *types, int tokens,
+                  float *x) {
     const ptrdiff_t hidden = e->hidden;
     for (int t = 0; t < tokens; t++, x += hidden) {
         const float *position = e->positions + t * hidden, *type = e->types + types[t] * hidden;
         for (int i = 0; i < hidden; i += LANES) {
             const ptrdiff_t at = ids[t] * hidden + i;
-            floats word = e->words_scale ? (load_bytes((const uint8_t *)e->words + at) - e->words_zero) * e->words_scale
-                                         : load((const float *)e->words + at);
+            floats word =
+                e->words_scale
+                    ? (load_bytes((const uint8_t *)e->words + at) - e->words_zero) * e->words_scale
+                    : load((const float *)e->words + at);
             store(x + i, word + load(position + i) + load(type + i));
         }
     }
@@ -328,7 +338,8 @@ INLINE void soften(float *x, int count, float *sums) {
 /* Attention of one text. `inward` has a token's queries, keys and values of all heads in a row;
  * `context` (queries, hidden) is for the first `queries` tokens. `head` is for one head's keys
  * (width, padded), which a mask (padded) says are there, and scores (QUERIES, padded). */
-static void attend(const struct encoder *e, const float *inward, int tokens, int queries, float *context, float *head) {
+static void attend(const struct encoder *e, const float *inward, int tokens, int queries,
+                   float *context, float *head) {
     const int hidden = e->hidden, width = hidden / e->heads, step = 2 * LANES;
     const ptrdiff_t stride = 3 * hidden;
     const int padded = (tokens + step - 1) / step * step;
@@ -349,9 +360,11 @@ static void attend(const struct encoder *e, const float *inward, int tokens, int
             for (int t = 0; t < padded; t += step) {
                 floats sums[QUERIES][2];
 #pragma GCC unroll 4
-                for (int q = 0; q < QUERIES; q++) sums[q][0] = load(mask + t), sums[q][1] = load(mask + t + LANES);
+                for (int q = 0; q < QUERIES; q++)
+                    sums[q][0] = load(mask + t), sums[q][1] = load(mask + t + LANES);
                 for (int d = 0; d < width; d++) {
-                    floats here = load(keys + d * padded + t), next = load(keys + d * padded + t + LANES);
+                    floats here = load(keys + d * padded + t),
+                           next = load(keys + d * padded + t + LANES);
 #pragma GCC unroll 4
                     for (int q = 0; q < QUERIES; q++) {
                         floats one = all(query[q][d]);
@@ -391,8 +404,8 @@ static void attend(const struct encoder *e, const float *inward, int tokens, int
 }
 
 /* The feed-forward network and the norms around it, for rows of x whose attention is in `context`. */
-static void feed_forward(const struct encoder *e, const struct layer *layer, const float *context, float *x, int rows,
-                         const struct scratch *s) {
+static void feed_forward(const struct encoder *e, const struct layer *layer, const float *context,
+                         float *x, int rows, const struct scratch *s) {
     const int hidden = e->hidden, wide = layer->widening.outputs;
     for (int first = 0; first < rows; first += BLOCK) {
         const int count = rows - first < BLOCK ? rows - first : BLOCK;
@@ -408,12 +421,13 @@ static void feed_forward(const struct encoder *e, const struct layer *layer, con
 static ptrdiff_t aligned(ptrdiff_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* Lays out the working memory from `memory` on, which is NULL to ask for its size. */
-static ptrdiff_t lay_out(const struct encoder *e, int tokens, int texts, int longest, char *memory, struct scratch *s) {
+static ptrdiff_t lay_out(const struct encoder *e, int tokens, int texts, int longest, char *memory,
+                         struct scratch *s) {
     const ptrdiff_t hidden = e->hidden, wide = e->each->widening.outputs, width = hidden / e->heads;
     const ptrdiff_t padded = longest + 2 * LANES, together = longest > BLOCK ? longest : BLOCK;
     const ptrdiff_t sizes[] = {
-        tokens * hidden * 4,     /* x: a token's state */
-        together * 3 * hidden * 4, /* inward */
+        tokens * hidden * 4,                                /* x: a token's state */
+        together * 3 * hidden * 4,                          /* inward */
         (together > texts ? together : texts) * hidden * 4, /* context */
         BLOCK * wide * 4,
         (width + 1 + QUERIES) * padded * 4,
@@ -450,8 +464,8 @@ int32_t size_of_layer(void) { return sizeof(struct layer); }
  * memory:     as `working_memory` says, aligned to 64 bytes
  * logits:     (texts, classifier.outputs)
  */
-void encode(const struct encoder *e, const int32_t *ids, const int32_t *types, const int32_t *ends, int32_t texts,
-            int32_t longest, char *memory, float *logits) {
+void encode(const struct encoder *e, const int32_t *ids, const int32_t *types, const int32_t *ends,
+            int32_t texts, int32_t longest, char *memory, float *logits) {
     const int hidden = e->hidden, tokens = ends[texts - 1];
     struct scratch s;
     lay_out(e, tokens, texts, longest, memory, &s);
@@ -466,12 +480,15 @@ void encode(const struct encoder *e, const int32_t *ids, const int32_t *types, c
             const int first = text, begin = done;
             while (text < texts && (text == first || ends[text] - begin <= BLOCK)) text++;
             float *x = s.x + (ptrdiff_t)(last ? first : begin) * hidden;
-            apply(&e->each[l].inward, s.x + (ptrdiff_t)begin * hidden, ends[text - 1] - begin, s.inward, 3 * hidden, PUT, &s);
+            apply(&e->each[l].inward, s.x + (ptrdiff_t)begin * hidden, ends[text - 1] - begin,
+                  s.inward, 3 * hidden, PUT, &s);
             for (int i = first; i < text; done = ends[i++]) {
                 const int tokens = ends[i] - done, at = last ? i - first : done - begin;
-                attend(e, s.inward + (ptrdiff_t)(done - begin) * 3 * hidden, tokens, last ? 1 : tokens,
-                       s.context + (ptrdiff_t)at * hidden, s.head);
-                if (last) memmove(s.x + (ptrdiff_t)i * hidden, s.x + (ptrdiff_t)done * hidden, hidden * sizeof(float));
+                attend(e, s.inward + (ptrdiff_t)(done - begin) * 3 * hidden, tokens,
+                       last ? 1 : tokens, s.context + (ptrdiff_t)at * hidden, s.head);
+                if (last)
+                    memmove(s.x + (ptrdiff_t)i * hidden, s.x + (ptrdiff_t)done * hidden,
+                            hidden * sizeof(float));
             }
             feed_forward(e, e->each + l, s.context, x, last ? text - first : done - begin, &s);
         }

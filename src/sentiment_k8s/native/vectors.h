@@ -106,8 +106,8 @@ INLINE floats load_bytes(const uint8_t *from) {
 /* Two products are added in 16 bits, so the signed bytes must have 7 bits. */
 INLINE ints dot(ints sums, ints unsigned_bytes, ints signed_bytes) {
 #ifdef __AVXVNNI__
-    return (ints)_mm256_dpbusd_avx_epi32(
-        (__m256i)sums, (__m256i)unsigned_bytes, (__m256i)signed_bytes);
+    return (ints)_mm256_dpbusd_avx_epi32((__m256i)sums, (__m256i)unsigned_bytes,
+                                         (__m256i)signed_bytes);
 #else
     __m256i pairs = _mm256_maddubs_epi16((__m256i)unsigned_bytes, (__m256i)signed_bytes);
     return sums + (ints)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
