@@ -50,7 +50,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     ways: dict[tuple[str, str], tuple[Model, Batches]] = {}
     for precision, folder in folders(options).items():
         files = find_model(folder)
-        model = Model(files, threads=len(options.cores))
+        model = Model(files, len(options.cores), options.engine)
         tokens = model.tokenizer.encode(sentences)
         shape, lengths = shape_in(files), [len(one) for one in tokens]
         if options.one:
@@ -78,9 +78,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "bound_texts_a_second": [peak / needed for peak in peaks],
         "ways": [
             {
+                "engine": ways[precision, batching][0].engine.name,
                 "precision": precision,
                 "batching": batching,
-                "padding": padding(ways[precision, batching][1]),
+                "padding": padding(*ways[precision, batching]),
                 "texts_a_second": measured,
                 "share": [rate * needed / peak for rate, peak in zip(measured, peaks, strict=True)],
             }
@@ -100,8 +101,10 @@ def batches(tokens: Sequence["Tokens"], budget: int) -> "Batches":
     return grouped
 
 
-def padding(grouped: "Batches") -> float:
+def padding(model: "Model", grouped: "Batches") -> float:
     """The share of computed tokens that are padding."""
+    if not model.engine.pads:
+        return 0.0
     computed = sum(len(batch) * max(map(len, batch)) for batch in grouped)
     return 1 - sum(len(one) for batch in grouped for one in batch) / computed
 
@@ -123,6 +126,7 @@ def described(result: dict[str, Any]) -> str:
     bound = result["bound_texts_a_second"]
     rows = [
         {
+            "engine": way["engine"],
             "precision": way["precision"],
             "batching": way["batching"],
             "padding": f"{way['padding']:.1%}",
@@ -174,6 +178,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fp32", metavar="DIR", help="model folder, as `make model` leaves it")
     parser.add_argument("--int8", metavar="DIR", default="bundled", help="folder, or bundled")
     parser.add_argument("--shape", choices=shapes.SHAPES, help="random weights of this shape")
+    parser.add_argument(
+        "--engine", choices=("auto", "onnxruntime"), default="auto", help="auto: as the server's"
+    )
     parser.add_argument("--sst2", type=Path, metavar="DIR", help="folder with dev.tsv")
     parser.add_argument("--texts", type=int, help="only so many of the sentences")
     parser.add_argument("--rounds", type=int, default=5)

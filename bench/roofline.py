@@ -109,7 +109,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     stolen, neighbours = machine.StolenTime(options.cores), Neighbours(options.cores)
     sentences = texts.dev_sentences(options.sst2 or texts.sst2_folder(), options.texts)
     files = {name: find_model(folder) for name, folder in engine.folders(options).items()}
-    models = {name: Model(each, threads) for name, each in files.items()}
+    models = {name: Model(each, threads, options.engine) for name, each in files.items()}
     [shape] = {engine.shape_in(each) for each in files.values()}
     tokens = next(iter(models.values())).tokenizer.encode(sentences)
     lengths = [len(one) for one in tokens]
@@ -136,10 +136,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "rounds": rounds,
         "ways": [
             {
+                "engine": models[precision].engine.name,
                 "precision": precision,
                 "batching": batching,
                 "tokens_a_batch": fmean(sum(map(len, batch)) for batch in batches),
-                "padding": engine.padding(batches),
+                "padding": engine.padding(models[precision], batches),
                 "texts_a_second": [each["engine"][precision][batching] for each in rounds],
                 "profile": _profile(files[precision], threads, batches),
             }

@@ -153,7 +153,7 @@ def _engine_rows(result: Mapping[str, Any]) -> list[dict[str, object]]:
         rates = way["texts_a_second"]
         rows.append(
             {
-                "engine": f"{way['precision']}, {way['batching']}",
+                "engine": _named(way),
                 "tokens a batch": way["tokens_a_batch"],
                 "padding": f"{way['padding']:.1%}",
                 "texts/s": report.spread(rates, 1),
@@ -163,6 +163,10 @@ def _engine_rows(result: Mapping[str, Any]) -> list[dict[str, object]]:
             }
         )
     return rows
+
+
+def _named(way: Mapping[str, Any]) -> str:
+    return f"{way['engine']}, {way['precision']}, {way['batching']}"
 
 
 def _share(rates: list[float], needed: float, result: Mapping[str, Any], precision: str) -> str:
@@ -184,7 +188,7 @@ def _rest_rows(result: Mapping[str, Any]) -> list[dict[str, object]]:
             adds = part["multiply_adds"]
             rows.append(
                 {
-                    "engine": f"{way['precision']}, {way['batching']}",
+                    "engine": _named(way),
                     "work": part["kind"],
                     "ms a text": f"{took:.3f}",
                     "share": f"{part['seconds'] / profile['seconds']:.1%}",
@@ -197,7 +201,7 @@ def _rest_rows(result: Mapping[str, Any]) -> list[dict[str, object]]:
 
 def _profiler_lines(result: Mapping[str, Any]) -> list[str]:
     return [
-        f"- {way['precision']}, {way['batching']}: the profiler made it "
+        f"- {_named(way)}: the profiler made it "
         f"{_slowdown(way):.0%} slower, most of it beside small operators."
         for way in result["ways"]
     ]

@@ -45,6 +45,16 @@ def test_a_layers_products_are_its_multiply_adds() -> None:
     assert work * SMALL.layers == 7 * SMALL.a_token
 
 
+def test_padding_is_counted_where_the_engine_pads(model_folder: Path) -> None:
+    model = Model(find_model(str(model_folder)), 1, "onnxruntime")
+    batch = model.tokenizer.encode(["fine", "a film worth every minute"])
+    short, long = map(len, batch)
+    assert engine.padding(model, [batch]) == pytest.approx((long - short) / (2 * long))
+    unpadded = Model(find_model(str(model_folder)), 1)
+    if not unpadded.engine.pads:
+        assert engine.padding(unpadded, [batch]) == 0
+
+
 def test_a_profile_has_the_models_multiply_adds_and_its_time(model_folder: Path) -> None:
     files = find_model(str(model_folder))
     model = Model(files, threads=1)
