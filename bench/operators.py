@@ -1,4 +1,4 @@
-"""Where the engine's time goes, operator by operator: ONNX Runtime's own profile, added up."""
+"""Where ONNX Runtime's time goes, operator by operator: its own profile, added up."""
 
 import json
 import math

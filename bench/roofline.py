@@ -18,10 +18,11 @@ from .work import Shape
 
 if TYPE_CHECKING:
     from sentiment_k8s.hub import ModelFiles
+    from sentiment_k8s.model import Model
 
 BYTES_A_WEIGHT = {"fp32": 4, "int8": 1}
 BATCH_TOKENS = (27, 128, 512)
-PROFILED_ALONE = 200  # texts at batch 1: a profile has an event a node
+PROFILED_ALONE = 200  # texts at batch 1: ONNX Runtime's profile has an event a node
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "tokens_a_batch": fmean(sum(map(len, batch)) for batch in batches),
                 "padding": engine.padding(models[precision], batches),
                 "texts_a_second": [each["engine"][precision][batching] for each in rounds],
-                "profile": _profile(files[precision], threads, batches),
+                "profile": _profile(files[precision], models[precision], threads, batches),
             }
             for precision in models
             for batching, batches in ways.items()
@@ -181,12 +182,22 @@ def _round(
     }
 
 
-def _profile(files: "ModelFiles", threads: int, batches: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    from . import operators
+def _profile(
+    files: "ModelFiles", model: "Model", threads: int, batches: Sequence[Sequence[Any]]
+) -> dict[str, Any]:
+    """Of the engine that the model has; without parts, and why, where that cannot be had."""
+    from . import operators, sampling
 
-    some = batches[:PROFILED_ALONE] if len(batches[0]) == 1 else batches
-    found = operators.profile(files, threads, some)
-    return asdict(found) | {"texts": sum(map(len, some))}
+    if model.engine.name.startswith("encoder-"):
+        try:
+            found = sampling.profile(model, engine.shape_in(files), batches)
+        except sampling.CannotSample as error:
+            return {"parts": [], "left_out": str(error)}
+    else:
+        if len(batches[0]) == 1:
+            batches = batches[:PROFILED_ALONE]
+        found = operators.profile(files, threads, batches)
+    return asdict(found) | {"texts": sum(map(len, batches))}
 
 
 def _with_intensities(one: Traffic) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from . import clock, gemm, report
+from . import clock, gemm, report, sampling
 from .scenarios import CAPACITY
 
 BEST = "budget 512"
@@ -66,9 +66,7 @@ def described(result: Mapping[str, Any]) -> str:
             "",
             "What takes the rest:",
             "",
-            report.table(_rest_rows(result)),
-            "",
-            *_profiler_lines(result),
+            *rest(result),
             *_server_lines(result),
         ]
     )
@@ -178,12 +176,16 @@ def _share(rates: list[float], needed: float, result: Mapping[str, Any], precisi
     return report.spread([r * needed / peak for r, peak in zip(rates, peaks, strict=True)])
 
 
-def _rest_rows(result: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Milliseconds a text by kind of work, and how much of each the peak would need."""
-    rows = []
+def rest(result: Mapping[str, Any]) -> list[str]:
+    """Milliseconds a text by kind of work, and how much of each the peak would need; then what
+    profiling cost, or why there is none."""
+    rows: list[dict[str, object]] = []
     for way in result["ways"]:
-        peak, profile = peak_of(result, way["precision"]), way["profile"]
+        profile = way["profile"]
         for part in profile["parts"]:
+            # Our encoder attends in floats, whatever its weights are.
+            floats = part["kind"] == sampling.ATTENTION
+            peak = peak_of(result, "fp32" if floats else way["precision"])
             took = 1e3 * part["seconds"] / profile["texts"]
             adds = part["multiply_adds"]
             rows.append(
@@ -196,20 +198,16 @@ def _rest_rows(result: Mapping[str, Any]) -> list[dict[str, object]]:
                     "G multiply-adds/s": f"{adds / part['seconds'] / 1e9:.0f}" if adds else "",
                 }
             )
-    return rows
+    lines = [f"- {_named(way)}: {_profiled(way)}" for way in result["ways"]]
+    return [report.table(rows), "", *lines] if rows else lines
 
 
-def _profiler_lines(result: Mapping[str, Any]) -> list[str]:
-    return [
-        f"- {_named(way)}: the profiler made it "
-        f"{_slowdown(way):.0%} slower, most of it beside small operators."
-        for way in result["ways"]
-    ]
-
-
-def _slowdown(way: Mapping[str, Any]) -> float:
+def _profiled(way: Mapping[str, Any]) -> str:
     profile = way["profile"]
-    return float(median(way["texts_a_second"]) * profile["seconds"] / profile["texts"] - 1)
+    if "left_out" in profile:
+        return f"without its parts: {profile['left_out']}"
+    slower = median(way["texts_a_second"]) * profile["seconds"] / profile["texts"] - 1
+    return f"profiling made it {slower:.0%} slower."
 
 
 def servers(compared: Mapping[str, Any], result: Mapping[str, Any]) -> list[dict[str, Any]]:
