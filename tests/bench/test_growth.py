@@ -41,7 +41,7 @@ def test_load_past_what_is_admitted_is_refused_and_nothing_else_happens(
     growth: Growth, capsys: pytest.CaptureFixture[str]
 ) -> None:
     admitted = ["--set", "SENTIMENT_MAX_TOKENS_IN_FLIGHT=512"]
-    found = growth("load", "--shares", "0.2", "--settle", "0.2", *admitted)
+    found = growth("load", "--shares", "0.2", "--settle", "0.2", "--seconds", "2", *admitted)
     [closed], [open_loop] = found["capacity"], found["loads"]["0.2"]
     assert closed["refused"] > 0  # 64 clients have more than 512 tokens
     assert closed["good"] > 0
