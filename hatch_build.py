@@ -7,6 +7,7 @@ computes.
 import os
 import platform
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,29 +39,35 @@ class CompileEncoder(BuildHookInterface):
 
 
 def compile_all() -> list[Path]:
-    """Compile for each kind of CPU; returns the libraries."""
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
-    if not compiler or platform.system() != "Linux" or platform.machine() != "x86_64":
-        return _without("no C compiler for x86-64 Linux was found")
+    """Compile for each kind of CPU; returns the libraries. Those of before are gone in any case."""
     native = runpy.run_path(str(NATIVE / "__init__.py"))
-    return [
-        path
-        for name, flags in native["FLAGS"].items()
-        if (path := _compiled(compiler, native["compiled"](name), flags))
-    ]
+    try:
+        for name in native["FLAGS"]:
+            native["compiled"](name).unlink(missing_ok=True)
+        compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("gcc") or "cc"]
+        if platform.system() != "Linux" or platform.machine() != "x86_64":
+            return _without("it is for x86-64 and Linux")
+        digest = native["digest"]()
+        for name, flags in native["FLAGS"].items():
+            _compile(compiler, native["compiled"](name), flags, digest)
+    except subprocess.CalledProcessError as error:
+        return _without(error.stderr.decode(errors="replace").strip()[-1000:])
+    except (OSError, subprocess.SubprocessError) as error:
+        return _without(str(error))
+    return [native["compiled"](name) for name in native["FLAGS"]]
 
 
-def _compiled(compiler: str, target: Path, flags: tuple[str, ...]) -> Path | None:
-    """One library, put in its place whole; None when the compiler does not know these CPUs."""
+def _compile(compiler: list[str], target: Path, flags: tuple[str, ...], digest: int) -> None:
+    """One library, put in its place whole."""
     machine = [f"-m{flag.replace('avx512_', 'avx512').replace('avx_', 'avx')}" for flag in flags]
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder, target.name)
-        command = [compiler, *OPTIONS, *machine, "-o", fresh, NATIVE / "encoder.c", "-lm"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            return _without(done.stderr.strip()[-1000:]) or None
-        fresh.replace(target)
-    return target
+        options = [*OPTIONS, *machine, f"-DSOURCES={digest}u"]
+        command = [*compiler, *options, "-o", fresh, NATIVE / "encoder.c", "-lm"]
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
+        beside = target.with_suffix(".new")
+        shutil.copyfile(fresh, beside)
+        beside.replace(target)
 
 
 def _without(reason: str) -> list[Path]:
@@ -69,4 +76,4 @@ def _without(reason: str) -> list[Path]:
 
 
 if __name__ == "__main__":
-    compile_all()
+    sys.exit(not compile_all())

@@ -20,7 +20,7 @@ from .tiny_encoders import LABELS, LONGEST, VOCABULARY, TinyEncoder
 
 RUNNABLE = [name for name, flags in native.FLAGS.items() if native.cpu_flags().issuperset(flags)]
 pytestmark = pytest.mark.skipif(
-    not RUNNABLE or not shutil.which("cc"), reason="no x86-64 CPU with AVX2, or no C compiler"
+    not RUNNABLE or not shutil.which("gcc"), reason="no x86-64 CPU with AVX2, or no gcc"
 )
 
 
@@ -57,8 +57,9 @@ def texts(count: int = 60, longest: int = LONGEST) -> list[Tokens]:
         TinyEncoder(first_token=False),
         TinyEncoder(activation="Relu"),
         TinyEncoder(factors=True),
+        TinyEncoder(epsilon=None),
     ],
-    ids=["plain", "all tokens", "relu", "factors"],
+    ids=["plain", "all tokens", "relu", "factors", "epsilons left out"],
 )
 def test_logits_are_onnx_runtimes_in_fp32(name: str, tiny: TinyEncoder, tmp_path: Path) -> None:
     path = tiny.write(tmp_path)
@@ -95,6 +96,13 @@ def test_a_text_has_the_same_logits_to_the_last_bit_in_any_company(
     alone = np.concatenate([encoder.run([one]) for one in texts()])
     assert (encoder.run(texts()) == alone).all()
     assert (encoder.run(texts()[::-1]) == alone[::-1]).all()
+
+
+def test_more_texts_than_a_block_has_rows(name: str, tmp_path: Path) -> None:
+    encoder = engine(name, TinyEncoder().write(tmp_path))
+    short = [Tokens([i % VOCABULARY], [0], False) for i in range(300)]
+    alone = [encoder.run([one])[0] for one in short[:VOCABULARY]]
+    assert (encoder.run(short) == np.stack([alone[i % VOCABULARY] for i in range(300)])).all()
 
 
 def test_threads_do_not_disturb_each_other(name: str, tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_the_graph_computes_the_encoder(family: str, faster: bool, tmp_path: Pat
         ("roberta", {"position_embedding_type": "relative_key"}),
         ("distilbert", {"activation": "relu"}),
         ("roberta", {"is_decoder": True}),
+        ("roberta", {"type_vocab_size": 2}),
     ],
 )
 def test_what_is_computed_otherwise_is_not_written(family: str, more: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ class TinyEncoder:
         first_token: let the last layer go on with the first token alone.
         factors: multiply the feed-forward network's input by something before its matrix.
         types: kinds of tokens; 0 for a model without.
+        epsilon: of all norms; None leaves each its default.
         seed: of the weights.
     """
 
@@ -31,6 +32,7 @@ class TinyEncoder:
         first_token: bool = True,
         factors: bool = False,
         types: int = 2,
+        epsilon: float | None = 1e-2,
         seed: int = 1,
     ) -> None:
         self._seed = seed
@@ -38,6 +40,7 @@ class TinyEncoder:
         self._first_token = first_token
         self._factors = factors
         self._types = types
+        self._epsilon = {} if epsilon is None else {"epsilon": epsilon}
 
     def model(self) -> ModelProto:
         """In fp32, with the inputs and the output of a sequence classifier."""
@@ -92,7 +95,7 @@ class TinyEncoder:
                 "attention_mask_int32",
             ],
             ["state_0", "mask"],
-            epsilon=1e-12,
+            **self._epsilon,
         )
         for layer in range(LAYERS):
             yield from self._layer(layer)
@@ -153,11 +156,13 @@ class TinyEncoder:
             [f"{output}_sum", scale, shift],
             [output],
             axis=-1,
-            epsilon=1e-12,
+            **self._epsilon,
         )
 
     def _random_constant(self, name: str, *shape: int, mean: float = 0) -> str:
         spread = 1 / np.sqrt(shape[0]) if len(shape) > 1 else 0.1
+        if name in ("words", "positions", "types"):
+            spread = 0.01  # so small that the norm's epsilon counts
         return self._constant(name, self._random.normal(mean, spread, shape).astype(np.float32))
 
     def _constant(self, name: str, values: npt.NDArray[Any]) -> str:

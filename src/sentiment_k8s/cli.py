@@ -214,10 +214,12 @@ def model_show(**flags: object) -> None:
 
     from .hub import find_model
     from .model import Model
+    from .service import threads_a_batch
 
     settings = load_settings(flags)
     files = find_model(settings.model, settings.revision, settings.model_file)
-    for name, value in asdict(Model(files, 1, settings.engine).info).items():
+    model = Model(files, threads_a_batch(settings), settings.engine)
+    for name, value in asdict(model.info).items():
         click.echo(f"{name:13} {', '.join(value) if isinstance(value, tuple) else value}")
     click.echo(f"{'file':13} {files.onnx} ({files.onnx.stat().st_size / 1e6:.1f} MB)")
 

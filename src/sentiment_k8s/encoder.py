@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import native, onnx_file
-from .encoder_graph import Encoder, Linear, Norm, NotAnEncoder, find_encoder
+from .encoder_graph import Encoder, Layer, Linear, Norm, NotAnEncoder, find_encoder
 from .tokenizer import Tokens
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class EncoderEngine:
         self._longest = len(encoder.embeddings.positions)
         self._types = len(encoder.embeddings.types)
         self._labels = encoder.classifier.weights.shape[1]
-        layers = [CLayer(*self._layer(layer, hidden)) for layer in encoder.layers]
+        layers = [self._layer(layer, hidden) for layer in encoder.layers]
         self._layers = (CLayer * len(layers))(*layers)
         embeddings = encoder.embeddings
         self._encoder = CEncoder(
@@ -168,11 +168,11 @@ class EncoderEngine:
             memory = self._memory.kept = _aligned(size)
         return memory
 
-    def _layer(self, layer: Any, hidden: int) -> tuple[Any, ...]:
+    def _layer(self, layer: Layer, hidden: int) -> CLayer:
         """With the attention's 1 / sqrt(width of a head) in the weights of the queries."""
         queries = np.ones(3 * hidden, np.float32)
         queries[:hidden] = 1 / np.sqrt(hidden / layer.heads)
-        return (
+        return CLayer(
             self._linear(layer.inward, queries),
             self._linear(layer.outward),
             self._norm(layer.attended),
@@ -221,22 +221,24 @@ def load_encoder(path: Path) -> EncoderEngine | None:
 
     A file that cannot be read is left to ONNX Runtime, which says why.
     """
-    name = native.choose(native.cpu_flags())
-    library = native.library(name) if name else None
+    runnable = native.runnable(native.cpu_flags())
+    name, library = next(
+        ((name, library) for name in runnable if (library := native.library(name))), (None, None)
+    )
     if name is None or library is None:
-        return None
-    sizes = (library.size_of_encoder(), library.size_of_layer())
-    if sizes != (ctypes.sizeof(CEncoder), ctypes.sizeof(CLayer)):
-        logger.warning("The encoder was compiled from other sources: install this package again.")
+        if runnable:
+            logger.info("ONNX Runtime computes: the encoder in C is not compiled (it needs gcc).")
         return None
     try:
         file = onnx_file.read(path)
         encoder = find_encoder(file)
         check(encoder, vnni=name != "avx2")
-    except (NotAnEncoder, ValueError, OSError) as error:
-        logger.debug("%s is left to ONNX Runtime: %s", path.name, error)
-        return None
-    return EncoderEngine(library, name, encoder, file.metadata)
+        return EncoderEngine(library, name, encoder, file.metadata)
+    except NotAnEncoder as error:
+        logger.info("ONNX Runtime computes: %s is no encoder that we know, %s.", path.name, error)
+    except Exception as error:  # a file of any kind must not keep ONNX Runtime from serving it
+        logger.warning("ONNX Runtime computes: %s is not readable, %r.", path.name, error)
+    return None
 
 
 def check(encoder: Encoder, *, vnni: bool) -> None:
@@ -245,8 +247,12 @@ def check(encoder: Encoder, *, vnni: bool) -> None:
     Raises:
         NotAnEncoder: they are not.
     """
-    hidden = encoder.embeddings.words.shape[-1]
-    wide = encoder.layers[0].widening.weights.shape[-1]
+    tables = (encoder.embeddings.words, encoder.embeddings.positions, encoder.embeddings.types)
+    matrices = (encoder.layers[0].widening.weights, encoder.classifier.weights)
+    if any(values.ndim != 2 or not values.size for values in (*tables, *matrices)):
+        raise NotAnEncoder("its tables or matrices have other than two dimensions, or nothing")
+    hidden = encoder.embeddings.words.shape[1]
+    wide = encoder.layers[0].widening.weights.shape[1]
     heads = encoder.layers[0].heads
     expected: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
         (encoder.embeddings.positions.shape[1:], (hidden,)),

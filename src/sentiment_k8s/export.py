@@ -33,7 +33,9 @@ INSTALL = 'exporting needs torch, transformers and onnx: pip install "sentiment-
 OPSET = 17  # the newest that the TorchScript exporter writes
 
 # The attention and embedding fusions of onnxruntime.transformers know these shapes as "bert".
-BERT_LIKE = frozenset({"bert", "electra", "xlm-roberta-xl"})
+BERT_LIKE = frozenset(
+    {"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl"}
+)
 # Position 0 of these is `padding_idx + 1`, so that many positions are never used by a text.
 OFFSET_POSITIONS = frozenset({"camembert", "roberta", "xlm-roberta", "xlm-roberta-xl"})
 

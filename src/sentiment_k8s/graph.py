@@ -50,7 +50,7 @@ def split_layer_norms(graph: GraphProto) -> int:
     """Write each SkipLayerNormalization as Add, Add and LayerNormalization.
 
     ONNX Runtime's fused kernel takes 5 ns an element on CPU, the three together 0.85 (1.32, one
-    core). A session must not fuse them again: see `disabled_optimizers` in `model.py`.
+    core). A session must not fuse them again: see `disabled_optimizers` in `onnx_engine.py`.
 
     Returns:
         How many there were.

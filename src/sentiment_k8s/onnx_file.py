@@ -5,7 +5,7 @@ of its fields are in https://github.com/onnx/onnx/blob/main/onnx/onnx.proto. Onl
 exports contain is read: constants that are somewhere else, or of rarer types, are left out.
 """
 
-import struct
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 Tensor = npt.NDArray[Any]
+Attribute = int | float | Tensor | None
 Field = tuple[int, "int | memoryview"]
+
+# More numbers than this are written as bytes; else reading them would take seconds.
+MOST_NUMBERS = 1 << 16
 
 # onnx.TensorProto.DataType
 TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8"}
@@ -23,12 +27,13 @@ TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8"}
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One operation; `attributes` are its whole numbers, floats and tensors."""
+    """One operation; `attributes` are its whole numbers, floats and tensors, None for others."""
 
     kind: str
+    domain: str
     inputs: list[str]
     outputs: list[str]
-    attributes: dict[str, "int | float | Tensor"]
+    attributes: dict[str, Attribute]
 
 
 @dataclass(slots=True)
@@ -41,14 +46,16 @@ class OnnxFile:
 
 
 def read(path: Path) -> OnnxFile:
-    """The whole file; constants are views of its bytes.
+    """The whole file; constants are views of it, as long as somebody has them.
 
     Raises:
         ValueError: it is none.
         OSError: it cannot be read.
     """
     found = OnnxFile()
-    for number, value in _fields(memoryview(path.read_bytes())):
+    with path.open("rb") as opened:
+        content = memoryview(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+    for number, value in _fields(content):
         if number == 7:
             _graph(_message(value), found)
         elif number == 14:
@@ -63,7 +70,7 @@ def _graph(message: memoryview, found: OnnxFile) -> None:
             node = _node(_message(value))
             constant = node.attributes.get("value")
             if node.kind == "Constant" and isinstance(constant, np.ndarray):
-                found.constants[node.outputs[0]] = constant
+                found.constants.update(dict.fromkeys(node.outputs, constant))
             else:
                 found.nodes.append(node)
         elif number == 5:
@@ -73,35 +80,36 @@ def _graph(message: memoryview, found: OnnxFile) -> None:
 
 
 def _node(message: memoryview) -> Node:
-    node = Node("", [], [], {})
-    kind = ""
+    kind = domain = ""
+    inputs, outputs = [], []
+    attributes: dict[str, Attribute] = {}
     for number, value in _fields(message):
         if number == 1:
-            node.inputs.append(_text(value))
+            inputs.append(_text(value))
         elif number == 2:
-            node.outputs.append(_text(value))
+            outputs.append(_text(value))
         elif number == 4:
             kind = _text(value)
         elif number == 5:
             name, given = _attribute(_message(value))
-            node.attributes[name] = given
-    return Node(kind, node.inputs, node.outputs, node.attributes)
+            attributes[name] = given
+        elif number == 7:
+            domain = _text(value)
+    return Node(kind, domain, inputs, outputs, attributes)
 
 
-def _attribute(message: memoryview) -> tuple[str, "int | float | Tensor"]:
-    """Its name and value; a value of another kind is not a number."""
+def _attribute(message: memoryview) -> tuple[str, Attribute]:
     name = ""
-    given: int | float | Tensor = np.nan
+    given: Attribute = None
     for number, value in _fields(message):
         if number == 1:
             name = _text(value)
         elif number == 2:
-            [given] = struct.unpack("<f", _message(value))
+            given = float(np.frombuffer(_message(value), "<f4", 1)[0])
         elif number == 3:
             given = _signed(value)
         elif number == 5:
-            _, tensor = _tensor(_message(value))
-            given = np.nan if tensor is None else tensor
+            _, given = _tensor(_message(value))
     return name, given
 
 
@@ -134,6 +142,8 @@ def _fields(message: memoryview) -> Iterator[Field]:
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
+        if not tag >> 3:
+            raise ValueError("no protocol buffer: a field of number 0")
         match tag & 7:
             case 0:
                 value, at = _varint(message, at)
@@ -157,7 +167,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if byte < 0x80:
-            return value, at
+            return value & (1 << 64) - 1, at
     raise ValueError("no protocol buffer: a number without end")
 
 
@@ -171,6 +181,8 @@ def _numbers(value: "int | memoryview") -> list[int]:
     """Of a repeated number: one, or many packed."""
     if isinstance(value, int):
         return [_signed(value)]
+    if len(value) > MOST_NUMBERS:
+        raise ValueError("an ONNX file with many numbers that are not written as bytes")
     numbers, at = [], 0
     while at < len(value):
         number, at = _varint(value, at)

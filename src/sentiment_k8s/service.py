@@ -366,12 +366,17 @@ def threads_of(settings: Settings) -> int:
     return settings.threads or usable_threads()
 
 
+def threads_a_batch(settings: Settings) -> int:
+    """How many of them work on one batch."""
+    return min(settings.threads_per_batch, threads_of(settings))
+
+
 def load_model(settings: Settings) -> Model:
     """Find, load and warm the model that the settings name."""
     # Each thread of the pipeline tokenises what it takes; the tokenizers library reads this when it
     # first encodes.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    threads = min(settings.threads_per_batch, threads_of(settings))
+    threads = threads_a_batch(settings)
     files = find_model(settings.model, settings.revision, settings.model_file)
     model = Model(files, threads, settings.engine)
     give_memory_back()

@@ -92,15 +92,19 @@ def written(config: Any, weights: Weights) -> ModelProto | None:
     """
     names = FAMILIES.get(config.model_type)
     given = config.to_dict()
-    usual = {
-        given.get("hidden_act", given.get("activation")): "gelu",
-        given.get("position_embedding_type", "absolute"): "absolute",
-        given.get("is_decoder", False): False,
-    }
-    if names is None or any(found != expected for found, expected in usual.items()):
+    usual = (
+        given.get("hidden_act", given.get("activation")) == "gelu",
+        given.get("position_embedding_type", "absolute") == "absolute",
+        not given.get("is_decoder", False),
+        given.get("type_vocab_size", 1) == 1,
+    )
+    if names is None or not all(usual):
         return None
-    # RoBERTa's positions begin after the number of its padding.
-    skipped = 0 if config.model_type == "distilbert" else config.pad_token_id + 1
+    skipped = 0
+    if names is ROBERTA:  # its positions begin after the number of its padding
+        if config.pad_token_id is None:
+            return None
+        skipped = config.pad_token_id + 1
     epsilon = given.get("layer_norm_eps", 1e-12)
     return _Writer(names, weights, config.num_attention_heads, epsilon, skipped).model()
 

@@ -11,6 +11,7 @@ logger = logging.getLogger(__name__)
 
 LOCK_NOT_AVAILABLE = "55P03"
 RETRY_SECONDS = 0.2
+SAY_SECONDS = 10.0
 
 # Made in this very transaction: nobody else can see the table yet, let alone write to it.
 IS_OURS_ALONE = """
@@ -85,12 +86,16 @@ def _alone(connection: Connection, statement: str) -> None:
     """Run what needs a moment without readers or writers, giving way until there is one: whoever
     comes meanwhile waits behind us."""
     connection.execute(text("SET lock_timeout = '100ms'"))
+    said = time.monotonic()
     while True:
         try:
             connection.execute(text(statement))
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
+            if time.monotonic() - said > SAY_SECONDS:
+                said = time.monotonic()
+                logger.info("Waiting for readers and writers of the log to end: %s", statement)
             time.sleep(RETRY_SECONDS)
         else:
             break

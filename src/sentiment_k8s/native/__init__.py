@@ -1,6 +1,7 @@
 """The encoder in C, compiled for some kinds of x86-64 CPUs; which of them this one is."""
 
 import ctypes
+import hashlib
 import platform
 from pathlib import Path
 
@@ -16,9 +17,9 @@ FLAGS = {
 }
 
 
-def choose(flags: frozenset[str]) -> str | None:
-    """The name of the best that a CPU with these flags can run, None if there is none."""
-    return next((name for name, needed in FLAGS.items() if flags.issuperset(needed)), None)
+def runnable(flags: frozenset[str]) -> list[str]:
+    """The names of those that a CPU with these flags can run, the best first."""
+    return [name for name, needed in FLAGS.items() if flags.issuperset(needed)]
 
 
 def cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
@@ -38,6 +39,17 @@ def compiled(name: str) -> Path:
 
 
 def library(name: str) -> ctypes.CDLL | None:
-    """The compiled encoder, None where it was not compiled: without a C compiler all else works."""
-    path = compiled(name)
-    return ctypes.CDLL(str(path)) if path.exists() else None
+    """The compiled encoder, None where it was not compiled, or from other sources than these."""
+    try:
+        found = ctypes.CDLL(str(compiled(name)))
+        found.sources.restype = ctypes.c_uint64
+        same = found.sources() == digest()
+    except (OSError, AttributeError):
+        return None
+    return found if same else None
+
+
+def digest() -> int:
+    """Of the sources, by which a library says what it was compiled from."""
+    content = b"".join(path.read_bytes() for path in (SOURCE, HERE / "vectors.h"))
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
