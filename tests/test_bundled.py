@@ -35,9 +35,10 @@ def dev() -> tuple[list[str], npt.NDArray[np.int64]]:
     return [row["sentence"] for row in rows], np.array([int(row["label"]) for row in rows])
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return Model(find_model("bundled"), 1)
+@pytest.fixture(scope="module", params=["auto", "onnxruntime"])
+def model(request: pytest.FixtureRequest) -> Model:
+    """By what computes it here, and by ONNX Runtime, which computes it elsewhere."""
+    return Model(find_model("bundled"), 1, request.param)
 
 
 @pytest.fixture(scope="module")
