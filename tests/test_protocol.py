@@ -159,6 +159,20 @@ def test_a_post_that_offers_another_protocol_is_answered_as_http_1_1(
     assert server.log[logged:] == []
 
 
+@pytest.mark.parametrize("body", [b"", b'{"text": "good"}'])
+def test_an_offer_of_another_protocol_with_close_is_answered_and_closed(
+    server: RunningServer, body: bytes
+) -> None:
+    head = b"POST /predict" if body else b"GET /predict?text=good"
+    head += b" HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n"
+    head += b"Content-Length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.settimeout(5)
+        connection.sendall(head + body)
+        assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
+        assert is_closed_by_the_server(connection)
+
+
 def test_a_server_is_no_proxy(server: RunningServer) -> None:
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n")

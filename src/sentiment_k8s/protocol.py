@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .api.call import Headers
@@ -267,6 +267,9 @@ class Protocol(HttpToolsProtocol):
             request = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
             lines = [b"%s %s HTTP/%s" % request]
             lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+            # A new one: where the head said close, this one takes no more.
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
             return data[stop.args[0] :]
         return data[:0]
