@@ -75,7 +75,7 @@ class _Entry(Generic[Item, Read, Result]):
     @property
     def which(self) -> str:
         """It, among its caller's items."""
-        return f"text {self.index + 1}" if len(self.group.entries) > 1 else "the text"
+        return f"text {self.index + 1}" if len(self.group.results) > 1 else "the text"
 
 
 class _NotRun:
@@ -172,6 +172,7 @@ class Batcher(Generic[Item, Read, Result]):
             await group.done
         finally:
             self._groups.discard(group)
+            group.entries = []  # they refer to the group, and a circle is left to the collector
         return group.results  # type: ignore[return-value]  # none is missing
 
     async def close(self) -> None:
