@@ -25,9 +25,10 @@ RUN python -m venv --without-pip /opt/sentiment \
 
 # Apart from its dependencies: what changes most is the smallest layer.
 FROM dependencies AS package
-# Compiles the encoder (native/encoder.c) and stays behind.
-RUN apt-get update -qq \
-    && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends gcc libc6-dev
+# Compiles the encoder (native/encoder.c) and stays behind; a BUILD_IMAGE with gcc needs no mirror.
+RUN command -v gcc >/dev/null \
+    || { apt-get update -qq \
+        && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends gcc libc6-dev; }
 COPY tools/image/requirements-build.txt ./
 RUN pip install --require-hashes --only-binary :all: --requirement requirements-build.txt
 COPY pyproject.toml hatch_build.py README.md LICENSE ./

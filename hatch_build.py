@@ -41,20 +41,26 @@ class CompileEncoder(BuildHookInterface):
 def compile_all() -> list[Path]:
     """Compile for each kind of CPU; returns the libraries. Those of before are gone in any case."""
     native = runpy.run_path(str(NATIVE / "__init__.py"))
+    made = []
     try:
         for name in native["FLAGS"]:
             native["compiled"](name).unlink(missing_ok=True)
-        compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("gcc") or "cc"]
-        if platform.system() != "Linux" or platform.machine() != "x86_64":
-            return _without("it is for x86-64 and Linux")
         digest = native["digest"]()
-        for name, flags in native["FLAGS"].items():
-            _compile(compiler, native["compiled"](name), flags, digest)
-    except subprocess.CalledProcessError as error:
-        return _without(error.stderr.decode(errors="replace").strip()[-1000:])
-    except (OSError, subprocess.SubprocessError) as error:
+    except OSError as error:
         return _without(str(error))
-    return [native["compiled"](name) for name in native["FLAGS"]]
+    if platform.system() != "Linux" or platform.machine() != "x86_64":
+        return _without("it is for x86-64 and Linux")
+    compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("gcc") or "cc"]
+    for name, flags in native["FLAGS"].items():
+        try:
+            _compile(compiler, native["compiled"](name), flags, digest)
+        except subprocess.CalledProcessError as error:
+            _without(f"{name}: {error.stderr.decode(errors='replace').strip()[-1000:]}")
+        except (OSError, subprocess.SubprocessError) as error:
+            _without(f"{name}: {error}")
+        else:
+            made.append(native["compiled"](name))
+    return made
 
 
 def _compile(compiler: list[str], target: Path, flags: tuple[str, ...], digest: int) -> None:

@@ -611,10 +611,10 @@ async def test_what_was_answered_leaves_nothing_to_the_garbage_collector() -> No
     gc.collect()
     gc.disable()
     try:
-        for _ in range(10):
-            await asyncio.gather(*(words.submit(["one", "two"]) for _ in range(5)))
+        await asyncio.gather(*(words.submit(["one", "two"]) for _ in range(5)))
         await words.submit(["last"])
-        assert gc.collect() < 50  # of 110 texts
+        await words.close()
+        left = [each for each in gc.get_objects() if type(each).__name__ == "_Group"]
+        assert left == []
     finally:
         gc.enable()
-    await words.close()

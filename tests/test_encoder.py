@@ -72,7 +72,7 @@ def test_logits_are_onnx_runtimes_in_fp32(name: str, tiny: TinyEncoder, tmp_path
 
 @pytest.mark.parametrize("factors", [False, True])
 def test_logits_are_near_onnx_runtimes_in_int8(name: str, factors: bool, tmp_path: Path) -> None:
-    """Which rounds by a scale a batch where we take one a token, so each text is run alone."""
+    """ONNX Runtime rounds by one scale a batch, so there each text is run alone."""
     path = TinyEncoder(factors=factors).write(tmp_path, "int8")
     runtime = OnnxEngine(path, 1, 0)
     expected = np.concatenate([runtime.run([one]) for one in texts()])
@@ -154,7 +154,7 @@ def test_tokens_that_the_model_does_not_have_are_refused(
     name: str, odd: Tokens, tmp_path: Path
 ) -> None:
     encoder = engine(name, TinyEncoder().write(tmp_path))
-    with pytest.raises(ValueError, match=r"indices|tokens"):
+    with pytest.raises(ValueError, match=r"vocabulary|tokens"):
         encoder.run([texts()[0], odd])
 
 

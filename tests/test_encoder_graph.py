@@ -207,7 +207,7 @@ def change(model: ModelProto, draw: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-@settings(max_examples=150)
+@settings(max_examples=150, derandomize=True)
 @given(data=st.data())
 def test_a_changed_graph_is_refused_or_computed_as_onnx_runtime_does(
     precision: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -227,4 +227,5 @@ def test_a_changed_graph_is_refused_or_computed_as_onnx_runtime_does(
         expected = OnnxEngine(path, 1, 0).run(tokens)
     except Exception:  # it refuses more than we do
         return
-    np.testing.assert_allclose(found, expected, atol=1e-3 if precision == "fp32" else 0.3)
+    near, share = (1e-3, 1e-3) if precision == "fp32" else (0.3, 0.05)
+    np.testing.assert_allclose(found, expected, atol=near, rtol=share)

@@ -1,3 +1,4 @@
+import _ctypes
 import os
 import platform
 import shutil
@@ -67,7 +68,7 @@ def test_a_damaged_library_counts_as_none(content: bytes | str) -> None:
         if content == "folder":
             path.mkdir()
         elif content == "another":
-            shutil.copyfile("/lib/x86_64-linux-gnu/libm.so.6", path)
+            shutil.copyfile(_ctypes.__file__, path)
         else:
             assert isinstance(content, bytes)
             path.write_bytes(content)

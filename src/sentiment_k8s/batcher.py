@@ -1,13 +1,13 @@
 """Batching without a timer: while some batches run in threads, the next ones gather.
 
 A thread goes in rounds. It reads what has arrived (tokenises it), takes the oldest items, cuts
-them into batches of nearly one size, so that little is padded, runs these, hands over all results
-at once, and begins again without waiting for the event loop. So nobody starves, and the event loop
-is woken once a round: on few cores it and the model take turns at the caches, and each turn is paid
-for anew (docs/decisions/0013-rounds.md). Threads share what waits, each on its own core
-(docs/decisions/0014-a-thread-a-core.md). A batch that fails is retried item by item, so that a
-poison text hurts only itself. An item whose waiter has gone (deadline, hung-up client) is not
-computed.
+them into batches (of nearly one size, where a batch costs what its largest item does), runs these,
+hands over all results at once, and begins again without waiting for the event loop. So nobody
+starves, and the event loop is woken once a round: on few cores it and the model take turns at the
+caches, and each turn is paid for anew (docs/decisions/0013-rounds.md). Threads share what waits,
+each on its own core (docs/decisions/0014-a-thread-a-core.md). A batch that fails is retried item by
+item, so that a poison text hurts only itself. An item whose waiter has gone (deadline, hung-up
+client) is not computed.
 """
 
 import asyncio

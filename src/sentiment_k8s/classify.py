@@ -173,7 +173,7 @@ def open_files(job: Job, stdout: BinaryIO | None = None) -> Iterator[Files]:
             "format": str(kind),
             "column": reader.column,
             "model": job.model,
-            # Padding, and so the last digits of an int8 score, depends on what is batched.
+            # In ONNX Runtime the last digits of an int8 score depend on what is batched.
             "chunk size": job.chunk_rows,
         }
         with closing(output_of(job, options, stdout or sys.stdout.buffer, merge)) as output:

@@ -119,7 +119,7 @@ def main() -> None:
 
     Every flag is also an environment variable: `sentiment settings` lists them.
     """
-    # Matrix products here are ONNX Runtime's; NumPy's own would only keep idle threads and memory.
+    # NumPy multiplies no matrices here: its threads would only keep memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

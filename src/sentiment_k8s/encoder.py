@@ -144,9 +144,12 @@ class EncoderEngine:
         lengths = [len(tokens) for tokens in batch]
         ends = np.cumsum(lengths, dtype=np.int32)
         if min(ids.min(), types.min()) < 0 or ids.max() >= self._vocabulary:
-            raise ValueError(f"indices of tokens are not all within {self._vocabulary}")
+            raise ValueError(f"a token is not within the vocabulary of {self._vocabulary}")
         if types.max() >= self._types or not 0 < min(lengths) <= max(lengths) <= self._longest:
-            raise ValueError(f"a text has no or more than {self._longest} tokens, or odd types")
+            raise ValueError(
+                f"a text has no tokens or more than {self._longest}, or types of tokens beyond the "
+                f"model's {self._types}"
+            )
         logits = np.empty((len(batch), self._encoder.classifier.outputs), np.float32)
         self._library.encode(
             ctypes.byref(self._encoder),
@@ -227,7 +230,10 @@ def load_encoder(path: Path) -> EncoderEngine | None:
     )
     if name is None or library is None:
         if runnable:
-            logger.info("ONNX Runtime computes: the encoder in C is not compiled (it needs gcc).")
+            logger.info(
+                "ONNX Runtime computes: the encoder in C was not compiled here, or from other "
+                "sources (install this package again where gcc is)."
+            )
         return None
     try:
         file = onnx_file.read(path)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ModelError
 from .graph import keep_first_token, split_layer_norms
 from .smooth import largest_activations, smooth
-from .written_graph import written
+from .written_graph import OPSET, written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("int8", "fp32")
 INSTALL = 'exporting needs torch, transformers and onnx: pip install "sentiment-k8s[export]"'
-OPSET = 17  # the newest that the TorchScript exporter writes
-
 # The attention and embedding fusions of onnxruntime.transformers know these shapes as "bert".
 BERT_LIKE = frozenset(
     {"bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl"}

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 Tensor = npt.NDArray[Any]
 Attribute = int | float | Tensor | None
-Field = tuple[int, "int | memoryview"]
+Value = int | memoryview  # of a field: a number, or bytes
 
-# More numbers than this are written as bytes; else reading them would take seconds.
-MOST_NUMBERS = 1 << 16
+# A longer packed list would take seconds; such constants are written as plain bytes.
+MOST_PACKED_BYTES = 1 << 16
 
 # onnx.TensorProto.DataType
 TYPES = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8"}
@@ -137,7 +137,7 @@ def _tensor(message: memoryview) -> tuple[str, Tensor | None]:
     return name, values.astype(TYPES[kind], copy=False).reshape(shape)
 
 
-def _fields(message: memoryview) -> Iterator[Field]:
+def _fields(message: memoryview) -> Iterator[tuple[int, Value]]:
     """The numbers and raw values of a message's fields."""
     at = 0
     while at < len(message):
@@ -177,11 +177,11 @@ def _slice(message: memoryview, at: int, end: int) -> memoryview:
     return message[at:end]
 
 
-def _numbers(value: "int | memoryview") -> list[int]:
+def _numbers(value: Value) -> list[int]:
     """Of a repeated number: one, or many packed."""
     if isinstance(value, int):
         return [_signed(value)]
-    if len(value) > MOST_NUMBERS:
+    if len(value) > MOST_PACKED_BYTES:
         raise ValueError("an ONNX file with many numbers that are not written as bytes")
     numbers, at = [], 0
     while at < len(value):
@@ -190,19 +190,19 @@ def _numbers(value: "int | memoryview") -> list[int]:
     return numbers
 
 
-def _signed(value: "int | memoryview") -> int:
+def _signed(value: Value) -> int:
     if not isinstance(value, int):
         raise ValueError("no ONNX: a number was expected")
     return value - (1 << 64) if value >> 63 else value
 
 
-def _message(value: "int | memoryview") -> memoryview:
+def _message(value: Value) -> memoryview:
     if isinstance(value, int):
         raise ValueError("no ONNX: a message was expected")
     return value
 
 
-def _text(value: "int | bytes | memoryview") -> str:
+def _text(value: Value | bytes) -> str:
     if isinstance(value, int):
         raise ValueError("no ONNX: a text was expected")
     return bytes(value).decode(errors="replace")

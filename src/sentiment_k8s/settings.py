@@ -142,8 +142,8 @@ class Settings(BaseModel):
     engine: Literal["auto", "onnxruntime"] = Field(
         "auto",
         description="What computes the model. `auto`: our own encoder in C for models of the BERT "
-        "family on x86-64 CPUs with AVX2, as long as each thread has a batch of its own, else ONNX "
-        "Runtime.",
+        "family on x86-64 CPUs with AVX2 under Linux, where it was compiled, as long as each "
+        "thread has a batch of its own, else ONNX Runtime.",
     )
     shutdown_delay_seconds: float = Field(
         0.0,

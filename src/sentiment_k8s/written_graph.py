@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Weights = dict[str, npt.NDArray[np.float32]]
 
-OPSET = 17
+OPSET = 17  # the newest that torch's TorchScript exporter writes, which traces all other models
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class _Writer:
                 self._weights(f"{at}.word_embeddings.weight"),
                 self._constant("positions", positions),
                 "",
-                *self._norm(f"{at}.LayerNorm"),
+                *self._weight_and_bias(f"{at}.LayerNorm"),
                 "attention_mask_int32",
             ],
             "state_0",
@@ -164,9 +164,11 @@ class _Writer:
             layers += 1
         first = self._constant("first_token", np.array(0, np.int64))
         yield _node("Gather", [f"state_{layers}", first], "read", axis=1)
-        yield _node("Gemm", ["read", *self._linear(self.names.pooler)], "pooled", transB=1)
+        yield _node("Gemm", ["read", *self._weight_and_bias(self.names.pooler)], "pooled", transB=1)
         yield _node(self.names.activation, ["pooled"], "active")
-        yield _node("Gemm", ["active", *self._linear(self.names.classifier)], "logits", transB=1)
+        yield _node(
+            "Gemm", ["active", *self._weight_and_bias(self.names.classifier)], "logits", transB=1
+        )
 
     def _layer(self, layer: int) -> Iterator[NodeProto]:
         import numpy as np
@@ -202,13 +204,11 @@ class _Writer:
 
     def _added(self, linear: str, residual: str, norm: str, output: str) -> NodeProto:
         bias = self._weights(f"{linear}.bias")
-        read = [f"{linear}.product", residual, *self._norm(norm), bias]
+        read = [f"{linear}.product", residual, *self._weight_and_bias(norm), bias]
         return _node("SkipLayerNormalization", read, output, epsilon=self.epsilon)
 
-    def _norm(self, name: str) -> list[str]:
+    def _weight_and_bias(self, name: str) -> list[str]:
         return [self._weights(f"{name}.weight"), self._weights(f"{name}.bias")]
-
-    _linear = _norm
 
     def _weights(self, name: str) -> str:
         return self._constant(name, self.weights[name])

@@ -8,8 +8,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SOURCE = HERE / "encoder.c"
 
-# The best first: the CPU's flags as Linux names them, and what the compiler is told. Of the flags
-# beyond AVX2 each comes with products of bytes that are added in 32 bits.
+# The best first: the CPU's flags as Linux names them, which the compiler is told too. The first two
+# have VNNI: products of bytes that are added in 32 bits.
 FLAGS = {
     "avx512vnni": ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx2", "fma"),
     "avxvnni": ("avx_vnni", "avx2", "fma"),

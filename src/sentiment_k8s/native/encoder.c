@@ -32,13 +32,13 @@ struct norm {
 };
 
 struct layer {
-    struct linear
-        inward; /* queries, keys, values; the queries' share has 1 / sqrt(width of a head) */
-    struct linear outward;
-    struct norm attended;
-    struct linear widening;
-    struct linear narrowing;
-    struct norm done;
+    /* Queries, keys and values; the queries' share has 1 / sqrt(width of a head) in it. */
+    struct linear inward;
+    struct linear outward;   /* attention's output */
+    struct norm attended;    /* after attention */
+    struct linear widening;  /* the feed-forward network, up */
+    struct linear narrowing; /* and down */
+    struct norm done;        /* after it */
 };
 
 struct encoder {
@@ -221,7 +221,7 @@ INLINE void multiply(const struct linear *linear, const float *x, const uint8_t 
 }
 
 struct scratch {
-    float *x, *inward, *context, *wide, *head; /* see `encode` */
+    float *x, *inward, *context, *wide, *head; /* see `lay_out` */
     uint8_t *bytes;                            /* (BLOCK, widest) */
     struct row *rows;                          /* (BLOCK) */
 };

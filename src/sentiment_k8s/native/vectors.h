@@ -1,6 +1,7 @@
 /* The few vector operations that encoder.c needs, for the instruction set it is compiled for.
  *
- * GCC's and clang's vector types give + - * and comparisons; the rest is one intrinsic each.
+ * GCC's vector types give + - * and comparisons, and __builtin_shuffle, which clang lacks; the rest is
+ * one intrinsic each.
  */
 #ifndef VECTORS_H
 #define VECTORS_H
