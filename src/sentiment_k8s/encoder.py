@@ -16,12 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from . import native, onnx_file
-from .encoder_graph import Encoder, Layer, Linear, Norm, NotAnEncoder, find_encoder
+from .encoder_graph import Encoder, Floats, Layer, Linear, Norm, NotAnEncoder, find_encoder
 from .tokenizer import Tokens
 
 logger = logging.getLogger(__name__)
 
-Logits = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 
 CACHE_LINE = 64  # bytes
@@ -125,7 +124,7 @@ class EncoderEngine:
         )
         self._memory = threading.local()
 
-    def run(self, batch: Sequence[Tokens]) -> Logits:
+    def run(self, batch: Sequence[Tokens]) -> Floats:
         """The logits of texts.
 
         Args:
@@ -142,10 +141,11 @@ class EncoderEngine:
         if self._types > 1:  # else the tokenizer's are for nobody
             types[:] = [one for tokens in batch for one in tokens.type_ids]
         lengths = [len(tokens) for tokens in batch]
+        longest = max(lengths)
         ends = np.cumsum(lengths, dtype=np.int32)
         if min(ids.min(), types.min()) < 0 or ids.max() >= self._vocabulary:
             raise ValueError(f"a token is not within the vocabulary of {self._vocabulary}")
-        if types.max() >= self._types or not 0 < min(lengths) <= max(lengths) <= self._longest:
+        if types.max() >= self._types or not 0 < min(lengths) <= longest <= self._longest:
             raise ValueError(
                 f"a text has no tokens or more than {self._longest}, or types of tokens beyond the "
                 f"model's {self._types}"
@@ -157,8 +157,8 @@ class EncoderEngine:
             _address(types),
             _address(ends),
             len(batch),
-            max(lengths),
-            _address(self._working_memory(len(ids), len(batch), max(lengths))),
+            longest,
+            _address(self._working_memory(len(ids), len(batch), longest)),
             _address(logits),
         )
         return logits[:, : self._labels]
@@ -265,8 +265,10 @@ def check(encoder: Encoder, *, vnni: bool) -> None:
         (encoder.embeddings.types.shape[1:], (hidden,)),
     ]
     norms = [encoder.embeddings.norm]
-    shaped = [(encoder.pooler, hidden, hidden)]
-    shaped.append((encoder.classifier, hidden, encoder.classifier.weights.shape[-1]))
+    shaped = [
+        (encoder.pooler, hidden, hidden),
+        (encoder.classifier, hidden, encoder.classifier.weights.shape[1]),
+    ]
     for layer in encoder.layers:
         norms += [layer.attended, layer.done]
         shaped += [
@@ -286,13 +288,11 @@ def check(encoder: Encoder, *, vnni: bool) -> None:
             expected.append((linear.factors.shape, (inputs,)))
         if linear.weights.dtype != (np.float32 if linear.scales is None else np.int8):
             raise NotAnEncoder(f"it has weights of {linear.weights.dtype}")
-        if linear.scales is not None and linear.scales.size not in (1, outputs):
+        if linear.scales is None:
+            continue
+        if linear.scales.size not in (1, outputs):
             raise NotAnEncoder("its weights' scales are neither one nor one a column")
-        if (
-            linear.scales is not None
-            and not vnni
-            and np.abs(linear.weights.astype(np.int16)).max() > MOST_WITHOUT_VNNI
-        ):
+        if not vnni and np.abs(linear.weights.astype(np.int16)).max() > MOST_WITHOUT_VNNI:
             raise NotAnEncoder("its weights have eight bits, and this CPU wants seven")
     if any(found != wanted for found, wanted in expected):
         raise NotAnEncoder("its parts are not of one size")
